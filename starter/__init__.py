@@ -1,0 +1,1 @@
+"""How the starter checkpoint was made: its pictures, its training, its score."""
