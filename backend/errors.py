@@ -1,0 +1,54 @@
+"""What can go wrong, as a tree.
+
+AtelierError
+├── UserError              its message is one sentence for a person: what is wrong, which value, what is allowed
+│   ├── InvalidRequest     a generation that cannot be: nothing was queued
+│   ├── ModelFileError     a model file that is missing, damaged, or of a kind that cannot be used here
+│   └── OutputError        a picture that could not be saved where it should
+└── Stopped                not a fault: the artist ended this picture or this job
+    ├── Skipped            this picture only; the job goes on with the next
+    └── Cancelled          the whole job
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AtelierError(Exception):
+    """Every exception that Atelier raises on purpose."""
+
+
+class UserError(AtelierError):
+    """Shown to the person as it is: a sentence that names the value and what is allowed."""
+
+
+class InvalidRequest(UserError):
+    """A value of a request is wrong; the message says which and why."""
+
+
+class ModelFileError(UserError):
+    """A model file cannot be used; the message names the file."""
+
+
+class OutputError(UserError):
+    """A picture could not be written; the message names the place."""
+
+
+class Stopped(AtelierError):
+    """Raised at a step boundary because the artist asked for it."""
+
+
+class Skipped(Stopped):
+    """Only the pictures being made now are ended."""
+
+
+class Cancelled(Stopped):
+    """The whole job is ended."""
+
+
+def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:
+    """The sentence for a name that is not in a table: the nearest names first, else all of them."""
+    names = list(allowed)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}."
+    return f"There is no {what} called {name!r}; {hint}"
