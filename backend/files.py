@@ -1,0 +1,69 @@
+"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed."""
+
+import os
+import secrets
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`; at every moment the file is the old one or the new one. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_beside(path, data)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def create_atomically(path: Path, data: bytes) -> None:
+    """Like `write_atomically`, but never replaces: raises `FileExistsError` if `path` is there. Raises `OSError`."""
+    temporary = _write_beside(path, data)
+    try:
+        # A hard link fails where the name is taken, which a rename would silently replace.
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # File systems without hard links (FAT, some network drives): check, then rename.
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def sweep_partial(folder: Path) -> int:
+    """Remove what killed writes left below `folder`; returns how many files that were."""
+    left = list(folder.rglob(f".*{PARTIAL}")) if folder.is_dir() else []
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
+    temporary = path.with_name(f".{secrets.token_hex(6)}{PARTIAL}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,39 @@
+"""The recipe that every picture carries, in AUTOMATIC1111's words, so that any tool of the field can read it."""
+
+import json
+
+from backend.request import GenerationRequest
+
+VERSION = "0.1.0"
+
+
+def write_infotext(request: GenerationRequest, *, schedule: str, model_hash: str) -> str:
+    """The ``parameters`` text of one picture, whose seed is `request.seed`.
+
+    `schedule` is the resolved one (A1111 writes ``Karras`` where the page says Automatic); `model_hash` the first ten
+    digits of the checkpoint's sha256. Keys stand in A1111 1.10's order.
+    """
+    pairs = {
+        "Steps": request.steps,
+        "Sampler": request.sampler,
+        "Schedule type": schedule,
+        "CFG scale": f"{request.cfg_scale:g}",
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}",
+        "Model hash": model_hash,
+        "Model": request.checkpoint.rpartition("/")[2],
+    }
+    if request.clip_skip > 1:
+        pairs["Clip skip"] = request.clip_skip
+    pairs |= {"RNG": "NV", "Version": f"Atelier {VERSION}"}
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items()))
+    return "\n".join(lines).strip()
+
+
+def _quoted(value: object) -> str:
+    """A1111 quotes a value as JSON exactly when it contains a comma, a colon or a line break."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text

@@ -1,0 +1,89 @@
+"""Jobs that survive the process, in SQLite."""
+
+import json
+import sqlite3
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from backend.errors import UserError
+from backend.events import Event, Failed, Finished, ImageReady, Interrupted
+from backend.jobs import Job, State
+from backend.request import GenerationRequest
+
+SCHEMA = """
+create table if not exists jobs (
+    id text primary key, owner text not null, created real not null, rank integer not null,
+    state text not null, message text not null default '', request text not null, images text not null
+);
+"""
+STOPPED = "Atelier was stopped while this was being made; Retry makes it again."
+
+
+class SQLiteJobStore:
+    """One row a job, written with every change of it (not with every step)."""
+
+    def __init__(self, path: Path):
+        """Open or make the database; raises `sqlite3.Error` if the file is no database."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.execute("pragma journal_mode=wal")
+        self._database.execute("pragma synchronous=full")
+        self._database.executescript(SCHEMA)
+
+    def load(self) -> list[Job]:
+        """Every job in order: ended ones with their pictures, queued ones to be done, a running one as failed."""
+        with self._lock:
+            rows = self._database.execute(
+                "select id, owner, created, state, message, request, images from jobs order by rank, created"
+            ).fetchall()
+        jobs = []
+        for id, owner, created, state, message, request, images in rows:
+            try:
+                job = Job(GenerationRequest.from_json(request), owner, id=id, created=created)
+            except UserError:
+                continue  # written by a newer Atelier; its row stays
+            for image in json.loads(images):
+                job.emit(ImageReady(**{**image, "path": Path(image["path"])}))
+            ending = _ending(state, message)
+            if ending:
+                job.emit(ending)
+            jobs.append(job)
+        return jobs
+
+    def save(self, job: Job) -> None:
+        """Write the job as it is now, at its place in the line."""
+        events = [event for _, event in job.since()]
+        message = next((event.message for event in events if isinstance(event, Failed)), "")
+        images = json.dumps([{**asdict(image), "path": str(image.path)} for image in job.images])
+        with self._lock:
+            self._database.execute(
+                "insert into jobs (id, owner, created, rank, state, message, request, images)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do update set rank = excluded.rank,"
+                " state = excluded.state, message = excluded.message, images = excluded.images",
+                (job.id, job.owner, job.created, job.rank, job.state, message, job.request.to_json(), images),
+            )
+
+    def forget(self, job: Job) -> None:
+        """Remove the job's row; its pictures stay."""
+        with self._lock:
+            self._database.execute("delete from jobs where id = ?", (job.id,))
+
+    def close(self) -> None:
+        """Close the database; the store is of no use afterwards."""
+        with self._lock:
+            self._database.close()
+
+
+def _ending(state: State, message: str) -> Event | None:
+    match state:
+        case "queued":
+            return None
+        case "running":
+            return Failed(message=STOPPED)
+        case "finished":
+            return Finished()
+        case "interrupted":
+            return Interrupted()
+    return Failed(message=message)

@@ -1,0 +1,322 @@
+"""The queue with scripted workers: what is tested here is order, events and endings, not pictures."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from backend.errors import Cancelled, InvalidRequest, Skipped, UserError
+from backend.events import Failed, Finished, ImageReady, Interrupted, Progress, Started
+from backend.job_store import SQLiteJobStore
+from backend.jobs import KEPT_JOBS, Job, JobQueue, JobStore
+from backend.request import GenerationRequest
+
+WAIT = 20.0  # seconds after which a test has hung
+
+
+def progress(step: int, preview: bytes | None = None) -> Progress:
+    return Progress(step=step, steps=9, batch=1, batches=1, rate=1, remaining=1, preview=preview)
+
+
+def image(index: int) -> ImageReady:
+    return ImageReady(
+        index=index, seed=index, path=Path(f"{index}.png"), width=64, height=64, infotext="", request="{}"
+    )
+
+
+class Script:
+    """A worker that runs a function for each job, and remembers the order."""
+
+    def __init__(self, play: Callable[[Job], None] = lambda _job: None):
+        self.play = play
+        self.order: list[str] = []
+
+    def generate(self, request: GenerationRequest, job: Job) -> None:
+        self.order.append(request.prompt)
+        self.play(job)
+
+
+class Gate(Script):
+    """A worker that waits in each job until it is let on."""
+
+    def __init__(self) -> None:
+        super().__init__(self._wait)
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Semaphore(0)
+
+    def _wait(self, job: Job) -> None:
+        self.entered.release()
+        while not self.open.acquire(timeout=0.01):
+            job.check()
+
+
+class Start(Protocol):
+    """Makes a queue that works, and ends with the test."""
+
+    def __call__(self, worker: Script, *, store: JobStore | None = None) -> JobQueue: ...
+
+
+@pytest.fixture
+def started() -> Iterator[Start]:
+    queues: list[JobQueue] = []
+
+    def start(worker: Script, *, store: JobStore | None = None) -> JobQueue:
+        queue = JobQueue(lambda: worker, store=store)
+        queue.start()
+        queues.append(queue)
+        return queue
+
+    yield start
+    for queue in queues:
+        queue.close()
+
+
+def ends(job: Job) -> list[str]:
+    return [type(event).__name__ for event in job.follow()]
+
+
+def asked(prompt: str) -> GenerationRequest:
+    return GenerationRequest(prompt=prompt, seed=1)
+
+
+def test_every_watcher_sees_every_event_whenever_it_starts(started: Start) -> None:
+    gate = threading.Event()
+
+    def play(job: Job) -> None:
+        job.emit(image(0))
+        gate.wait(WAIT)
+        job.emit(image(1))
+
+    job = started(Script(play)).submit(asked("a"), "me")
+    early: list[str] = []
+    watcher = threading.Thread(target=lambda: early.extend(ends(job)))
+    watcher.start()
+    gate.set()
+    watcher.join(WAIT)
+    late = ends(job)
+    assert early == late == ["Started", "ImageReady", "ImageReady", "Finished"]
+    assert list(job.follow(after=3)) == [Finished()]
+
+
+def test_of_progress_only_the_newest_is_kept() -> None:
+    job = Job(asked("a"), "me")
+    for step in range(1, 100):
+        job.emit(progress(step, b"jpeg"))
+        if step == 50:
+            job.emit(image(0))
+    kept = job.since()
+    assert [type(event) for _, event in kept] == [ImageReady, Progress]
+    assert kept[-1][1] == progress(99, b"jpeg")
+    # A watcher that had seen up to the middle still gets the newest, and nothing twice.
+    assert [event for _, event in job.since(after=kept[0][0])] == [progress(99, b"jpeg")]
+
+
+def test_owners_take_turns(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    first = queue.submit(asked("me 0"), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    mine = [queue.submit(asked(f"me {k}"), "me") for k in (1, 2, 3)]
+    theirs = [queue.submit(asked(f"you {k}"), "you") for k in (1, 2)]
+    for _ in range(6):
+        gate.open.release()
+    for job in (first, *mine, *theirs):
+        assert ends(job)[-1] == "Finished"
+    assert gate.order == ["me 0", "you 1", "me 1", "you 2", "me 2", "me 3"]
+
+
+def test_the_running_job_ends_at_a_step_and_the_next_goes_on(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    running, waiting = queue.submit(asked("a"), "me"), queue.submit(asked("b"), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    queue.cancel(running)
+    gate.entered.acquire(timeout=WAIT)
+    gate.open.release()
+    assert [ends(running)[-1], ends(waiting)[-1]] == ["Interrupted", "Finished"]
+    queue.cancel(running)  # after the end: nothing happens
+    assert ends(running)[-1] == "Interrupted"
+
+
+def test_a_cancelled_queued_job_never_runs(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    first = queue.submit(asked("a"), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    second, third, other = (queue.submit(asked(p), o) for p, o in (("b", "me"), ("c", "me"), ("d", "you")))
+    queue.cancel_queued("me")
+    assert [second.state, third.state, other.state] == ["interrupted", "interrupted", "queued"]
+    gate.open.release()
+    gate.open.release()
+    assert [ends(first)[-1], ends(other)[-1]] == ["Finished", "Finished"]
+    assert gate.order == ["a", "d"]
+
+
+def test_queued_jobs_change_places(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    queue.submit(asked("0"), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    jobs = [queue.submit(asked(str(k)), "me") for k in (1, 2, 3)]
+    queue.move(jobs[2], -2)
+    queue.move(jobs[0], 99)
+    assert [job.request.prompt for job in queue.jobs("me")] == ["0", "3", "2", "1"]
+    for _ in range(4):
+        gate.open.release()
+    for job in jobs:
+        assert ends(job)[-1] == "Finished"
+    assert gate.order == ["0", "3", "2", "1"]
+
+
+def test_faults_end_in_a_sentence_and_the_worker_lives(started: Start) -> None:
+    def play(job: Job) -> None:
+        if job.request.prompt == "user":
+            raise UserError("The file is empty.")
+        if job.request.prompt == "bug":
+            raise ZeroDivisionError("division by zero")
+
+    queue = started(Script(play))
+    jobs = [queue.submit(asked(p), "me") for p in ("user", "bug", "fine")]
+    last = [list(job.follow())[-1] for job in jobs]
+    assert last[0] == Failed(message="The file is empty.")
+    assert isinstance(last[1], Failed)
+    assert "division by zero" in last[1].message
+    assert "Traceback" not in last[1].message
+    assert last[2] == Finished()
+
+
+def test_a_worker_that_cannot_be_made_fails_the_job_not_the_queue() -> None:
+    made = []
+
+    def make() -> Script:
+        made.append(1)
+        if len(made) < 3:  # once at the start, once for the first job
+            raise UserError("There is no cuda device here.")
+        return Script()
+
+    queue = JobQueue(make)
+    queue.start()
+    first = list(queue.submit(asked("a"), "me").follow())
+    second = list(queue.submit(asked("b"), "me").follow())
+    queue.close()
+    assert first[-1] == Failed(message="There is no cuda device here.")
+    assert second[-1] == Finished()
+
+
+def test_nothing_is_queued_when_the_door_says_no() -> None:
+    def refuse(_request: GenerationRequest) -> GenerationRequest:
+        raise InvalidRequest("There is no sampler called 'x'.")
+
+    queue = JobQueue(lambda: Script(), prepare=refuse)
+    with pytest.raises(InvalidRequest):
+        queue.submit(asked("a"), "me")
+    assert queue.jobs("me") == []
+
+
+def test_nobody_finds_another_owners_job() -> None:
+    queue = JobQueue(lambda: Script())
+    job = queue.submit(asked("a"), "me")
+    assert queue.find(job.id, "me") is job
+    with pytest.raises(InvalidRequest):
+        queue.find(job.id, "you")
+
+
+def test_skip_is_told_once_and_cancel_until_the_end() -> None:
+    job = Job(asked("a"), "me")
+    job.check()
+    job.skip()
+    with pytest.raises(Skipped):
+        job.check()
+    job.check()
+    job.cancel()
+    job.skip()  # cannot weaken a cancel
+    for _ in range(2):
+        with pytest.raises(Cancelled):
+            job.check()
+
+
+def test_a_retry_asks_for_the_same_picture(started: Start) -> None:
+    queue = started(Script())
+    job = queue.submit(GenerationRequest(prompt="a"), "me")
+    ends(job)
+    again = queue.retry(job)
+    assert again.request == job.request
+    assert again.request.seed >= 0
+    assert again.id != job.id
+
+
+def test_jobs_survive_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite3"
+    gate = Gate()
+    before = JobQueue(lambda: gate, store=SQLiteJobStore(path))
+    done = before.submit(asked("done"), "me")
+    before.start()
+    gate.open.release()
+    ends(done)
+    running = before.submit(asked("running"), "me")
+    gate.entered.acquire(timeout=WAIT)
+    gate.entered.acquire(timeout=WAIT)
+    running.emit(image(0))
+    waiting = [before.submit(asked(p), "me") for p in ("b", "c")]
+    before.move(waiting[1], -1)
+
+    # As after a kill: nobody closed anything.
+    script = Script()
+    after = JobQueue(lambda: script, store=SQLiteJobStore(path))
+    by_id = {job.id: job for job in after.jobs("me")}
+    assert by_id[done.id].state == "finished"
+    assert by_id[running.id].state == "failed"
+    assert by_id[running.id].images == [image(0)]
+    after.start()
+    for job in waiting:
+        assert ends(by_id[job.id])[-1] == "Finished"
+    assert script.order == ["c", "b"]
+    after.close()
+    before.close()
+
+
+def test_ended_jobs_do_not_pile_up(started: Start, tmp_path: Path) -> None:
+    queue = started(Script(), store=SQLiteJobStore(tmp_path / "queue.sqlite3"))
+    jobs = [queue.submit(asked(str(k)), "me") for k in range(KEPT_JOBS + 5)]
+    for job in jobs:
+        ends(job)
+    queue.submit(asked("last"), "me")
+    kept = [job.request.prompt for job in queue.jobs("me")]
+    assert kept[0] == "5"
+    assert len(kept) == KEPT_JOBS + 1
+
+
+def test_listeners_hear_of_every_change(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    queue.submit(asked("ahead"), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    heard: list[str] = []
+    told_of_the_end = threading.Event()
+
+    def listen(job: Job) -> None:
+        if job.request.prompt == "a":
+            heard.append(job.state)
+        if heard[-1:] == ["finished"]:
+            told_of_the_end.set()
+
+    stop = queue.subscribe(listen)
+    queue.submit(asked("a"), "me")
+    gate.open.release()
+    gate.open.release()
+    assert told_of_the_end.wait(WAIT)
+    assert list(dict.fromkeys(heard)) == ["queued", "running", "finished"]
+    stop()
+    again = queue.submit(asked("a"), "me")
+    gate.open.release()
+    ends(again)
+    assert heard.count("queued") == heard.count("finished") == 1
+
+
+def test_started_is_the_first_event(started: Start) -> None:
+    job = started(Script()).submit(asked("a"), "me")
+    events = list(job.follow())
+    assert events == [Started(), Finished()]
+    assert not any(isinstance(event, Interrupted) for event in events)
