@@ -1,7 +1,7 @@
 """The starter's world: simple pictures drawn by code, and captions that describe them exactly.
 
 A :class:`Scene` says what a picture shows; :func:`draw` paints it; :func:`captions` words it in several ways.
-Because the pictures come from code, what a picture of a caption *should* show is known, and `starter.judge` can check it.
+Because the pictures come from code, what a picture of a caption *should* show is known: `starter.judge` checks it.
 """
 
 import json
@@ -39,7 +39,9 @@ HELD_OUT_FILE = Path(__file__).with_name("held_out.json")
 OVERSAMPLING = 3  # drawn larger and reduced: PIL's polygons have hard edges
 
 
-def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, stop: float = 360.0, n: int = 40) -> list[Point]:
+def _arc(
+    cx: float, cy: float, rx: float, ry: float, start: float = 0.0, stop: float = 360.0, n: int = 40
+) -> list[Point]:
     angles = np.radians(np.linspace(start, stop, n))
     return [(cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles]
 
@@ -127,7 +129,7 @@ SUBJECTS: dict[str, Callable[[], Polygons]] = {
     "cat": _cat,
 }
 
-# Details inside a silhouette: polygons, and how far their colour goes from the subject's towards dark (< 0) or light (> 0).
+# Details inside a silhouette: polygons, and how far their colour goes from the subject's: to dark (< 0) or light (> 0).
 DETAILS: dict[str, list[tuple[list[Point], float]]] = {
     "moon": [(_arc(-0.55, -0.25, 0.13, 0.13), -0.16), (_arc(-0.42, 0.4, 0.1, 0.1), -0.16)],
     "tree": [([(-0.17, 0.7), (0.17, 0.7), (0.17, 1.0), (-0.17, 1.0)], -0.45)],
@@ -211,9 +213,7 @@ def captions(scene: Scene) -> list[str]:
             f"a picture of {_article(thing)} on {_article(back)} background{place}",
             f"{_article(thing)} in front of {_article(back)} background{place}",
             f"{thing}, {back} background{tags}",
-            f"{scene.subject}, {scene.colour}, {back} background"
-            + (f", {scene.size}" if scene.size else "")
-            + tags,
+            f"{scene.subject}, {scene.colour}, {back} background" + (f", {scene.size}" if scene.size else "") + tags,
         ]
         open_ended = [
             f"{_article(thing)}{place}",
@@ -274,7 +274,8 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = 128) -> Image.Image
     background = _toned(COLOURS[scene.background], float(rng.uniform(-0.07, 0.07)))
     radius = SIZES[scene.size] * float(rng.uniform(0.94, 1.06))
     centre = [
-        float(np.clip(at + rng.uniform(-0.025, 0.025), radius + 0.04, 0.96 - radius)) for at in POSITIONS[scene.position]
+        float(np.clip(at + rng.uniform(-0.025, 0.025), radius + 0.04, 0.96 - radius))
+        for at in POSITIONS[scene.position]
     ]
     angle = math.radians(float(rng.uniform(-6, 6)))
 
@@ -304,9 +305,8 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = 128) -> Image.Image
     elif scene.style == "watercolor":
         pale = _mix(colour, (255, 255, 255) if max(colour) < 60 else background, 0.22)
         body = Image.composite(Image.new("RGB", (big, big), pale), body, _mottled(big, rng))
-        paper = Image.composite(
-            Image.new("RGB", (big, big), _toned(background, 0.2)), paper, _mottled(big, rng).point(lambda v: v * 3 // 4)
-        )
+        thinner = _mottled(big, rng).point([v * 3 // 4 for v in range(256)])
+        paper = Image.composite(Image.new("RGB", (big, big), _toned(background, 0.2)), paper, thinner)
         ragged = ImageChops.multiply(mask.filter(ImageFilter.GaussianBlur(big / 100)), Image.new("L", mask.size, 235))
         mask = ragged
     paper.paste(body, mask=mask)

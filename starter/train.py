@@ -1,0 +1,368 @@
+"""Train the starter checkpoint: ``python -m starter.train [--device cuda] [--seed 0]``.
+
+Four stages, each with its own file in ``starter/work/`` (so that an interrupted run goes on where it stopped):
+
+1. the VAE, on crops of drawn pictures;
+2. the text encoder, on naming what a caption says (minutes, and the UNet then listens from its first step);
+3. the UNet at 64x64 pixels with the text encoder, epsilon-prediction, loss weighted by min-SNR (Hang et al. 2023,
+   eq. 5, gamma 5), exponential moving average;
+4. the UNet at 128x128 pixels mixed with 64x64.
+
+``--continue-from FILE`` starts stages 3 and 4 from a finished checkpoint instead, with nothing else at hand.
+"""
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from backend.families.clip_tokenizer import clip_tokenizer
+from starter import layout
+from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, captions, draw, scenes
+
+LATENT_SCALE = 0.18215
+WORK = Path(__file__).with_name("work")
+CHECKPOINT = Path(__file__).parent.parent / "models" / "checkpoints" / "starter.safetensors"
+TITLE = {"modelspec.title": "Atelier starter", "modelspec.architecture": "stable-diffusion-v1"}
+
+
+def networks() -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
+    """The starter's three networks, freshly initialised: SD 1.x in everything but width."""
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(64, 64, 96, 96), cross_attention_dim=64, attention_head_dim=8
+    )
+    vae = AutoencoderKL(
+        # 64 at full resolution: with 32 channels in 32 groups the last norm would forget every colour's mean.
+        # Annotated as tuples of one, whatever the number of levels.
+        block_out_channels=(64, 32, 64, 64),  # pyright: ignore[reportArgumentType]
+        down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+        layers_per_block=2,
+        latent_channels=4,
+    )
+    text = CLIPTextConfig(
+        hidden_size=64, intermediate_size=256, num_hidden_layers=6, num_attention_heads=1, hidden_act="quick_gelu"
+    )
+    return unet, vae, CLIPTextModel(text)
+
+
+def alphas_cumprod() -> Tensor:
+    """Products of 1 - beta over the 1000 training steps, betas scaled-linear from 0.00085 to 0.012."""
+    return (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).cumprod(0).float()
+
+
+@dataclass
+class Stage:
+    """One resumable run of an optimiser: its state is saved every `save_every` steps and taken up again."""
+
+    name: str
+    modules: nn.ModuleDict
+    steps: int
+    learning_rate: float
+    seed: int
+    ema_decay: float = 0.999
+    save_every: int = 250
+    warmup: int = 100
+    seconds: float = 0.0
+    step: int = 0
+    on_save: Callable[[nn.ModuleDict], None] | None = None
+    average: nn.ModuleDict = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.average = copy.deepcopy(self.modules).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.modules.parameters(), lr=self.learning_rate, weight_decay=0.01)
+        self.path = WORK / f"{self.name}.pt"
+        if self.path.exists():
+            saved = torch.load(self.path, weights_only=True, map_location=next(self.modules.parameters()).device)
+            self.modules.load_state_dict(saved["modules"])
+            self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.seconds = saved["step"], saved["seconds"]
+
+    def save(self) -> None:
+        WORK.mkdir(exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        state = {
+            "modules": self.modules.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(state, partial)
+        partial.replace(self.path)
+        if self.on_save:
+            self.on_save(self.average)
+
+    def _rate(self) -> float:
+        progress = min(1.0, self.step / self.steps)
+        return (
+            self.learning_rate
+            * min(1.0, (self.step + 1) / self.warmup)
+            * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        )
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
+        for slow, fast in zip(self.average.parameters(), self.modules.parameters(), strict=True):
+            slow.lerp_(fast, 1 - decay)
+
+    def run(self, loss_of: Callable[[np.random.Generator], Tensor]) -> nn.ModuleDict:
+        """Step until `steps`; `loss_of(rng)` draws a batch and returns its loss. Returns the averaged modules."""
+        recent: list[float] = []
+        started = time.monotonic() - self.seconds
+        while self.step < self.steps:
+            rng = np.random.default_rng((self.seed, self.step))
+            torch.manual_seed(self.seed * 1_000_003 + self.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate()
+            loss = loss_of(rng)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
+            self.optimizer.step()
+            self._follow()
+            self.step += 1
+            recent.append(loss.item())
+            self.seconds = time.monotonic() - started
+            if self.step % 50 == 0 or self.step == self.steps:
+                left = self.seconds / self.step * (self.steps - self.step)
+                print(
+                    f"{self.name} {self.step}/{self.steps} loss {np.mean(recent):.4f} "
+                    f"{self.seconds / 60:.1f} min, {left / 60:.1f} left",
+                    flush=True,
+                )
+                recent.clear()
+            if self.step % self.save_every == 0 or self.step == self.steps:
+                self.save()
+        return self.average
+
+
+def pixels(pictures: list[np.ndarray], device: torch.device) -> Tensor:
+    """Pictures (height, width, 3) of bytes -> (n, 3, height, width) in [-1, 1]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+
+
+def train_vae(vae: AutoencoderKL, steps: int, seed: int, device: torch.device) -> None:
+    """Stage 1. Crops first: what an f=8 autoencoder learns here is edges and colours, which are local. Then whole
+    pictures, for the norms and the attention, which are not."""
+    rng = np.random.default_rng((seed, 1))
+    drawn = scenes(rng)
+    small, large = ([np.asarray(draw(next(drawn), rng, size)) for _ in range(4000)] for size in (64, 128))
+    stage = Stage("vae", nn.ModuleDict({"vae": vae}), steps, 2e-3, seed)
+
+    def batch(rng: np.random.Generator) -> list[np.ndarray]:
+        if stage.step < steps // 2:
+            pool = small + large
+            return [busiest_crop(pool[i], 32, rng) for i in rng.integers(0, len(pool), 12)]
+        pool, count = (large, 1) if rng.random() < 0.3 else (small, 4)
+        return [pool[i] for i in rng.integers(0, len(pool), count)]
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        x = pixels(batch(rng), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = vae.encode(x, return_dict=False)[0]
+            # Annotated as FloatTensor, which no tensor of torch is.
+            y = vae.decode(posterior.sample(), return_dict=False)[0].float()  # pyright: ignore[reportArgumentType]
+        edges = torch.stack([(x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3)]).sum()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return (x - y).abs().mean() + 0.5 * edges + 3e-5 * kl
+
+    vae.load_state_dict(stage.run(loss_of)["vae"].state_dict())
+    standardise(vae, pixels(large[:256], device))
+
+
+def busiest_crop(picture: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Of three random crops the one with most in it: plain areas are learned soon enough."""
+    corners = [rng.integers(0, picture.shape[0] - side + 1, 2) for _ in range(3)]
+    crops = [picture[top : top + side, left : left + side] for top, left in corners]
+    return max(crops, key=lambda crop: float(crop.std()))
+
+
+@torch.no_grad()
+def standardise(vae: AutoencoderKL, pictures: Tensor) -> None:
+    """Fold a scale and shift into the two 1x1 convolutions, so that latents x 0.18215 have mean 0 and variance 1."""
+    latents = torch.cat([vae.encode(part, return_dict=False)[0].mean for part in pictures.split(16)])
+    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    gain = 1 / (std * LATENT_SCALE)
+    into, out = vae.quant_conv, vae.post_quant_conv
+    assert into is not None and into.bias is not None
+    assert out is not None and out.bias is not None
+    into.weight[:4] *= gain[:, None, None, None]
+    into.bias[:4] = (into.bias[:4] - mean) * gain
+    into.bias[4:] += 2 * gain.log()
+    out.bias += out.weight[:, :, 0, 0] @ mean
+    out.weight /= gain[None, :, None, None]
+
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "subject": tuple(SUBJECTS),
+    "colour": tuple(COLOURS),
+    "background": tuple(COLOURS),
+    "position": tuple(POSITIONS),
+    "size": tuple(SIZES),
+    "style": STYLES,
+}
+
+
+def train_text(text_encoder: CLIPTextModel, steps: int, seed: int, device: torch.device) -> None:
+    """Stage 2: from the end-of-text token, name every attribute of the scene that a whole caption describes."""
+    tokenizer = clip_tokenizer()
+    heads = nn.ModuleDict({name: nn.Linear(64, len(values)) for name, values in ATTRIBUTES.items()}).to(device)
+    stage = Stage("text", nn.ModuleDict({"text_encoder": text_encoder, "heads": heads}), steps, 2e-3, seed, 0.99)
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        drawn = scenes(rng)
+        batch = [next(drawn) for _ in range(96)]
+        tokens = tokenizer([_whole_caption(s, rng) for s in batch], padding=True, return_tensors="pt").to(device)
+        hidden = text_encoder(tokens.input_ids).last_hidden_state
+        end = hidden[torch.arange(len(batch)), (tokens.input_ids == tokenizer.eos_token_id).int().argmax(1)]
+        losses = []
+        for name, values in ATTRIBUTES.items():
+            target = torch.tensor([values.index(getattr(s, name)) for s in batch], device=device)
+            losses.append(F.cross_entropy(heads[name](end), target))
+        return torch.stack(losses).mean()
+
+    text_encoder.load_state_dict(stage.run(loss_of)["text_encoder"].state_dict())
+
+
+def _whole_caption(scene: Scene, rng: np.random.Generator) -> str:
+    whole = [c for c in captions(scene) if scene.subject in c and scene.colour in c and scene.background in c]
+    return str(rng.choice(whole))
+
+
+@torch.no_grad()
+def latents(vae: AutoencoderKL, size: int, count: int, seed: int, device: torch.device) -> tuple[Tensor, list[Scene]]:
+    """`count` drawn scenes encoded once, (count, 4, size/8, size/8), unit variance; kept in the work folder."""
+    path = WORK / f"latents_{size}_{count}_{seed}.pt"
+    rng = np.random.default_rng((seed, size))
+    drawn = scenes(rng)
+    chosen: list[Scene] = []
+    parts: list[Tensor] = []
+    saved = torch.load(path, weights_only=True) if path.exists() else None
+    for start in range(0, count, 64):
+        batch = [next(drawn) for _ in range(min(64, count - start))]
+        chosen += batch
+        if saved is None:
+            pictures = [
+                np.asarray(draw(scene, np.random.default_rng((seed, size, start + i)), size))
+                for i, scene in enumerate(batch)
+            ]
+            posterior = vae.encode(pixels(pictures, device), return_dict=False)[0]
+            parts.append((posterior.mean * LATENT_SCALE).cpu())
+            if start % 1600 == 0:
+                print(f"encoding {size}x{size}: {start}/{count}", flush=True)
+    encoded = saved if saved is not None else torch.cat(parts)
+    if saved is None:
+        WORK.mkdir(exist_ok=True)
+        torch.save(encoded, path)
+    return encoded.to(device), chosen
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Encoded pictures of one size with their scenes, and how many of them make a batch."""
+
+    latents: Tensor
+    scenes: list[Scene]
+    batch: int
+
+
+def train_unet(
+    name: str,
+    networks: tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel],
+    sources: list[tuple[float, Pictures]],
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Stages 3 and 4: epsilon-prediction on a mix of `sources` (share, pictures). Every save is also a checkpoint."""
+    unet, vae, text_encoder = networks
+    tokenizer = clip_tokenizer()
+    table = alphas_cumprod().to(device)
+    shares = np.array([share for share, _ in sources])
+
+    def export(average: nn.ModuleDict) -> None:
+        layout.write(WORK / f"{name}.safetensors", average["unet"], vae, average["text_encoder"], TITLE)
+
+    modules = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    stage = Stage(name, modules, steps, learning_rate, seed, on_save=export)
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        pictures = sources[rng.choice(len(sources), p=shares / shares.sum())][1]
+        chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
+        words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
+        tokens = tokenizer(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt").to(device)
+        context = text_encoder(tokens.input_ids).last_hidden_state
+        x = pictures.latents[torch.as_tensor(chosen, device=device)]
+        t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=device)
+        a = table[t][:, None, None, None]
+        noise = torch.randn_like(x)
+        predicted = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
+        snr = (a / (1 - a)).flatten()
+        weight = snr.clamp(max=5) / snr
+        return (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
+
+    average = stage.run(loss_of)
+    unet.load_state_dict(average["unet"].state_dict())
+    text_encoder.load_state_dict(average["text_encoder"].state_dict())
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run the stages in order; whatever is already done is taken from the work folder."""
+    device = torch.device(arguments.device)
+    seed = arguments.seed
+    torch.manual_seed(seed)
+    unet, vae, text_encoder = networks()
+    nn.ModuleList((unet, vae, text_encoder)).to(device)
+    if arguments.continue_from:
+        layout.read(arguments.continue_from, unet, vae, text_encoder)
+    else:
+        train_vae(vae, arguments.vae_steps, seed, device)
+        train_text(text_encoder, arguments.text_steps, seed, device)
+    vae.requires_grad_(False)
+    small = Pictures(*latents(vae, 64, arguments.pictures, seed, device), batch=64)
+    trained = unet, vae, text_encoder
+    if arguments.small_steps:
+        train_unet(
+            "unet64", trained, [(1.0, small)], steps=arguments.small_steps, learning_rate=1e-3, seed=seed, device=device
+        )
+    if arguments.native_steps:
+        native = Pictures(*latents(vae, 128, arguments.pictures // 2, seed, device), batch=arguments.native_batch)
+        mix = [(0.75, native), (0.25, small)]
+        train_unet("unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4, seed=seed, device=device)
+    layout.write(arguments.output, unet, vae, text_encoder, TITLE)
+    print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m starter.train", description="Train the starter checkpoint.")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--continue-from", type=Path, help="a finished checkpoint to improve, such as the shipped one")
+    parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    parser.add_argument("--pictures", type=int, default=24_000, help="64x64 pictures to draw; half as many at 128x128")
+    parser.add_argument("--vae-steps", type=int, default=4000)
+    parser.add_argument("--text-steps", type=int, default=600)
+    parser.add_argument("--small-steps", type=int, default=5000, help="steps of the UNet at 64x64")
+    parser.add_argument("--native-steps", type=int, default=4000, help="steps of the UNet at 128x128")
+    parser.add_argument("--native-batch", type=int, default=32)
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
