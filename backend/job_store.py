@@ -1,11 +1,11 @@
 """Jobs that survive the process, in SQLite."""
 
 import json
-import sqlite3
 import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from backend.database import open_database
 from backend.errors import UserError
 from backend.events import Event, Failed, Finished, ImageReady, Interrupted
 from backend.jobs import Job, State
@@ -24,13 +24,9 @@ class SQLiteJobStore:
     """One row a job, written with every change of it (not with every step)."""
 
     def __init__(self, path: Path):
-        """Open or make the database; raises `sqlite3.Error` if the file is no database."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Open or make the database."""
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("pragma journal_mode=wal")
-        self._database.execute("pragma synchronous=full")
-        self._database.executescript(SCHEMA)
+        self._database = open_database(path, SCHEMA)
 
     def load(self) -> list[Job]:
         """Every job in order: ended ones with their pictures, queued ones to be done, a running one as failed."""

@@ -282,6 +282,8 @@ class JobQueue:
             worker = self._make_worker()
         except AtelierError as error:
             log.warning("%s", error)  # told to the artist by the first job, which tries again
+        except Exception:
+            log.exception("the worker could not be made; the first job tries again")
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._next() is not None)
@@ -293,7 +295,7 @@ class JobQueue:
             worker = self._run(worker, job)
 
     def _run(self, worker: Worker | None, job: Job) -> Worker | None:
-        """The one place that catches everything: whatever happens, the job ends with a sentence; the thread lives."""
+        """Whatever is raised in here, the job ends with a sentence, and the thread lives."""
         try:
             worker = worker or self._make_worker()
             worker.generate(job.request, job)

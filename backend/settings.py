@@ -18,7 +18,7 @@ from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 
 log = logging.getLogger(__name__)
 
-Size = Annotated[int, Field(ge=SIZE_RANGE[0], le=SIZE_RANGE[1], multiple_of=SIZE_STEP)]
+Size = Annotated[int, Field(ge=0, le=SIZE_RANGE[1], multiple_of=SIZE_STEP)]  # 0: the checkpoint's own
 
 
 class Settings(BaseModel):
@@ -89,8 +89,18 @@ class Settings(BaseModel):
     default_cfg_scale: float = Field(
         default=7.0, ge=CFG_RANGE[0], le=CFG_RANGE[1], title="CFG scale", json_schema_extra={"section": "Defaults"}
     )
-    default_width: Size = Field(default=512, title="Width", json_schema_extra={"section": "Defaults"})
-    default_height: Size = Field(default=512, title="Height", json_schema_extra={"section": "Defaults"})
+    default_width: Size = Field(
+        default=0,
+        title="Width",
+        description="0 is what suits the checkpoint.",
+        json_schema_extra={"section": "Defaults"},
+    )
+    default_height: Size = Field(
+        default=0,
+        title="Height",
+        description="0 is what suits the checkpoint.",
+        json_schema_extra={"section": "Defaults"},
+    )
     default_batch_size: int = Field(
         default=1,
         ge=BATCH_SIZE_RANGE[0],
@@ -130,6 +140,13 @@ class Settings(BaseModel):
             return AUTOMATIC if is_automatic(value) else find_schedule(value).name
         except InvalidRequest as error:
             raise ValueError(str(error)) from error
+
+    @field_validator("default_width", "default_height")
+    @classmethod
+    def _zero_or_large_enough(cls, value: int) -> int:
+        if 0 < value < SIZE_RANGE[0]:
+            raise ValueError(f"it must be 0 or at least {SIZE_RANGE[0]}")
+        return value
 
     @field_validator("output_folder")
     @classmethod

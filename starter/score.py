@@ -30,6 +30,7 @@ CHECKPOINT = ROOT / "models" / "checkpoints" / "starter.safetensors"
 SHEET = ROOT / "outputs" / "starter_score.png"
 WORDINGS = (0, 5)  # of `captions`: "a red cat on a white background", then "red cat, white background"
 AIMS = {"colour": (95, 85), "background": (95, 85), "subject": (90, 75), "all_three": (80, None)}  # percent: aim, floor
+TILE = 128  # pixels of the sheet's smallest tile: a line of words must fit below it
 COLUMNS = 20
 LABEL = 26  # pixels under a picture of the sheet
 
@@ -143,7 +144,7 @@ def by_subject(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
 
 def sheet(judged: Sequence[Judged]) -> Image.Image:
     """All pictures under each other: what was asked below each, and in red what the judge saw instead."""
-    side = max(one.picture.width for one in judged)
+    side = max(TILE, *(one.picture.width for one in judged))
     columns = min(COLUMNS, len(judged))
     rows = -(-len(judged) // columns)
     paper = Image.new("RGB", (columns * (side + 4), rows * (side + LABEL + 4)), "white")
@@ -151,7 +152,7 @@ def sheet(judged: Sequence[Judged]) -> Image.Image:
     font = ImageFont.load_default(10)
     for index, one in enumerate(judged):
         left, top = index % columns * (side + 4) + 2, index // columns * (side + LABEL + 4) + 2
-        paper.paste(one.picture, (left, top))
+        paper.paste(one.picture.resize((side, side)), (left, top))
         scene, seen = one.asked.scene, one.verdict
         pen.text((left, top + side), f"{scene.colour} {scene.subject}/{scene.background}", "black", font)
         if not one.right.whole:

@@ -4,7 +4,7 @@ Four stages, each with its own file in ``starter/work/`` (so that an interrupted
 
 1. the VAE, on crops of drawn pictures;
 2. the text encoder, on naming what a caption says (minutes, and the UNet then listens from its first step);
-3. the UNet at 64x64 pixels with the text encoder, epsilon-prediction, loss weighted by min-SNR (Hang et al. 2023,
+3. the UNet at 64x64 pixels, epsilon-prediction, loss weighted by min-SNR (Hang et al. 2023,
    eq. 5, gamma 5), exponential moving average;
 4. the UNet at 128x128 pixels mixed with 64x64.
 
@@ -28,13 +28,22 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from backend.families.clip_tokenizer import clip_tokenizer
+from backend.families.networks import Networks
 from starter import layout
 from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, captions, draw, scenes
 
 LATENT_SCALE = 0.18215
 WORK = Path(__file__).with_name("work")
 CHECKPOINT = Path(__file__).parent.parent / "models" / "checkpoints" / "starter.safetensors"
-TITLE = {"modelspec.title": "Atelier starter", "modelspec.architecture": "stable-diffusion-v1"}
+
+
+def card(side: int) -> dict[str, str]:
+    """The file's metadata in ModelSpec's words; `side` is the width and height in pixels it was trained on last."""
+    return {
+        "modelspec.title": "Atelier starter",
+        "modelspec.architecture": "stable-diffusion-v1",
+        "modelspec.resolution": f"{side}x{side}",
+    }
 
 
 def networks() -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
@@ -282,44 +291,45 @@ class Pictures:
 
 def train_unet(
     name: str,
-    networks: tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel],
+    networks: Networks,
     sources: list[tuple[float, Pictures]],
     *,
     steps: int,
     learning_rate: float,
     seed: int,
-    device: torch.device,
 ) -> None:
-    """Stages 3 and 4: epsilon-prediction on a mix of `sources` (share, pictures). Every save is also a checkpoint."""
-    unet, vae, text_encoder = networks
+    """Stages 3 and 4: epsilon-prediction on a mix of `sources` (share, pictures). Each save also writes a checkpoint,
+    whose native size is that of the largest pictures."""
+    side = max(pictures.latents.shape[-1] for _, pictures in sources) * 8
+    device = networks.unet.device
     tokenizer = clip_tokenizer()
     table = alphas_cumprod().to(device)
     shares = np.array([share for share, _ in sources])
 
     def export(average: nn.ModuleDict) -> None:
-        layout.write(WORK / f"{name}.safetensors", average["unet"], vae, average["text_encoder"], TITLE)
+        layout.write(
+            WORK / f"{name}.safetensors", average["unet"], networks.vae, networks.text_encoder, metadata=card(side)
+        )
 
-    modules = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
-    stage = Stage(name, modules, steps, learning_rate, seed, on_save=export)
+    stage = Stage(name, nn.ModuleDict({"unet": networks.unet}), steps, learning_rate, seed, on_save=export)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
         pictures = sources[rng.choice(len(sources), p=shares / shares.sum())][1]
         chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
         words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
         tokens = tokenizer(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt").to(device)
-        context = text_encoder(tokens.input_ids).last_hidden_state
+        with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
+            context = networks.text_encoder(tokens.input_ids).last_hidden_state
         x = pictures.latents[torch.as_tensor(chosen, device=device)]
         t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=device)
         a = table[t][:, None, None, None]
         noise = torch.randn_like(x)
-        predicted = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
+        predicted = networks.unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
         snr = (a / (1 - a)).flatten()
         weight = snr.clamp(max=5) / snr
         return (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
 
-    average = stage.run(loss_of)
-    unet.load_state_dict(average["unet"].state_dict())
-    text_encoder.load_state_dict(average["text_encoder"].state_dict())
+    networks.unet.load_state_dict(stage.run(loss_of)["unet"].state_dict())
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -327,25 +337,23 @@ def train(arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
     seed = arguments.seed
     torch.manual_seed(seed)
-    unet, vae, text_encoder = networks()
-    nn.ModuleList((unet, vae, text_encoder)).to(device)
+    trained = Networks(*networks())
+    trained.to(device, torch.float32)
     if arguments.continue_from:
-        layout.read(arguments.continue_from, unet, vae, text_encoder)
+        layout.read(arguments.continue_from, trained.unet, trained.vae, trained.text_encoder)
     else:
-        train_vae(vae, arguments.vae_steps, seed, device)
-        train_text(text_encoder, arguments.text_steps, seed, device)
-    vae.requires_grad_(False)
-    small = Pictures(*latents(vae, 64, arguments.pictures, seed, device), batch=64)
-    trained = unet, vae, text_encoder
+        train_vae(trained.vae, arguments.vae_steps, seed, device)
+        train_text(trained.text_encoder, arguments.text_steps, seed, device)
+    small = Pictures(*latents(trained.vae, 64, arguments.pictures, seed, device), batch=arguments.small_batch)
     if arguments.small_steps:
-        train_unet(
-            "unet64", trained, [(1.0, small)], steps=arguments.small_steps, learning_rate=1e-3, seed=seed, device=device
-        )
+        train_unet("unet64", trained, [(1.0, small)], steps=arguments.small_steps, learning_rate=1e-3, seed=seed)
     if arguments.native_steps:
-        native = Pictures(*latents(vae, 128, arguments.pictures // 2, seed, device), batch=arguments.native_batch)
+        encoded = latents(trained.vae, 128, arguments.pictures // 2, seed, device)
+        native = Pictures(*encoded, batch=arguments.native_batch)
         mix = [(0.75, native), (0.25, small)]
-        train_unet("unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4, seed=seed, device=device)
-    layout.write(arguments.output, unet, vae, text_encoder, TITLE)
+        train_unet("unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4, seed=seed)
+    side = 128 if arguments.native_steps else 64
+    layout.write(arguments.output, trained.unet, trained.vae, trained.text_encoder, metadata=card(side))
     print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -355,12 +363,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--continue-from", type=Path, help="a finished checkpoint to improve, such as the shipped one")
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
-    parser.add_argument("--pictures", type=int, default=24_000, help="64x64 pictures to draw; half as many at 128x128")
+    parser.add_argument("--pictures", type=int, default=12_000, help="64x64 pictures to draw; half as many at 128x128")
     parser.add_argument("--vae-steps", type=int, default=4000)
     parser.add_argument("--text-steps", type=int, default=600)
-    parser.add_argument("--small-steps", type=int, default=5000, help="steps of the UNet at 64x64")
+    parser.add_argument("--small-steps", type=int, default=8000, help="steps of the UNet at 64x64")
     parser.add_argument("--native-steps", type=int, default=4000, help="steps of the UNet at 128x128")
-    parser.add_argument("--native-batch", type=int, default=32)
+    parser.add_argument("--small-batch", type=int, default=32)
+    parser.add_argument("--native-batch", type=int, default=16)
     train(parser.parse_args())
 
 

@@ -13,10 +13,10 @@ from backend.server.owner import OWNER_COOKIE
 HERE = "http://127.0.0.1:7860"
 
 
-def client(base: str = HERE) -> TestClient:
+def client(base: str = HERE, *, done: list[str] | None = None) -> TestClient:
+    """A guarded app of its own; what was done through it is noted in `done`."""
     app = FastAPI()
-    done: list[str] = []
-    app.state.done = done
+    deeds = [] if done is None else done
 
     @app.get("/")
     @app.get("/file")
@@ -26,7 +26,7 @@ def client(base: str = HERE) -> TestClient:
     @app.post("/do")
     @app.delete("/do")
     def do() -> str:
-        done.append("done")
+        deeds.append("done")
         return "done"
 
     @app.websocket("/live")
@@ -34,9 +34,7 @@ def client(base: str = HERE) -> TestClient:
         await socket.accept()
         await socket.send_text("hello")
 
-    test_client = TestClient(Guard(app), base_url=base)
-    test_client.done = done  # type: ignore[attr-defined]
-    return test_client
+    return TestClient(Guard(app), base_url=base)
 
 
 @pytest.mark.parametrize("base", [HERE, "http://localhost:7860", "http://[::1]:7860", "http://localhost"])
@@ -59,9 +57,9 @@ def test_another_name_is_refused_on_every_path(host: str, path: str) -> None:
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_another_websites_requests_change_nothing(origin: str, method: str) -> None:
-    here = client()
-    assert here.request(method, "/do", headers={"origin": origin}).status_code == 403
-    assert here.done == []  # type: ignore[attr-defined]
+    done: list[str] = []
+    assert client(done=done).request(method, "/do", headers={"origin": origin}).status_code == 403
+    assert done == []
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -76,9 +74,9 @@ def test_fetch_metadata_tells_on_another_website(site: str) -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"origin": HERE}, {"origin": HERE, "sec-fetch-site": "same-origin"}])
 def test_the_page_itself_and_programs_may(headers: dict[str, str]) -> None:
-    here = client()
-    assert here.post("/do", headers=headers).status_code == 200
-    assert here.done == ["done"]  # type: ignore[attr-defined]
+    done: list[str] = []
+    assert client(done=done).post("/do", headers=headers).status_code == 200
+    assert done == ["done"]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def test_a_change_survives(tmp_path: Path) -> None:
     [
         ({"image_format": "gif"}, "File format is 'gif'"),
         ({"default_width": 100}, "Width is 100"),
+        ({"default_width": 32}, "Width is 32: it must be 0 or at least 64"),
         ({"default_width": 64.5}, "Width is 64.5"),
         ({"default_steps": 1000}, "Sampling steps is 1000"),
         ({"default_cfg_scale": float("nan")}, "CFG scale is nan"),

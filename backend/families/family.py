@@ -26,13 +26,15 @@ class LatentFormat:
 class Family:
     """An architecture: how a file of it is recognised, built, and asked.
 
-    `bears_marks(header)` decides by structure alone, never by a name. `configs(header)` derives the networks'
-    dimensions from the header's shapes. `build(header, tensors)` makes the networks from the file's tensors, in their
-    own precision, on the CPU. `alphas_cumprod()` is the noise schedule of the training, shape (1000,).
+    `native_size` is the side in pixels of the pictures it was trained on. `bears_marks(header)` decides by structure
+    alone, never by a name. `configs(header)` derives the networks' dimensions from the header's shapes.
+    `build(header, tensors)` makes the networks from the file's tensors, in their own precision, on the CPU.
+    `alphas_cumprod()` is the noise schedule of the training, shape (1000,).
     """
 
     name: str
     title: str
+    native_size: int
     latent_format: LatentFormat
     bears_marks: Callable[[Header], bool]
     configs: Callable[[Header], Mapping[str, Mapping[str, Any]]]

@@ -23,7 +23,7 @@ class Networks:
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move all of them; the VAE and text encoder keep the UNet's precision."""
         for module in self.modules():
-            module.to(device, dtype)
+            nn.Module.to(module, device, dtype)  # diffusers would warn of exceptions that none of these has
 
     @property
     def size(self) -> int:

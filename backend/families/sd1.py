@@ -129,6 +129,7 @@ def alphas_cumprod() -> "Tensor":
 SD1 = Family(
     name="sd1",
     title="Stable Diffusion 1.x",
+    native_size=512,
     latent_format=LatentFormat(channels=4, factor=8, scale=0.18215),
     bears_marks=bears_marks,
     configs=configs,

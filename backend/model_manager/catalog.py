@@ -1,12 +1,14 @@
 """What checkpoints there are on disk."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import ModelFileError, unknown_name
 from backend.families import identify
-from backend.model_manager.header import read_header
+from backend.families.family import Family
+from backend.model_manager.header import Header, read_header
 
 SUFFIX = ".safetensors"
 STARTER = "starter"
@@ -15,12 +17,14 @@ STARTER = "starter"
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """A file in a model folder. `family` is the table's name for its architecture, empty if it cannot be run, and then
-    `problem` is the sentence that says why. `size` in bytes; `modified` in nanoseconds since 1970."""
+    `problem` is the sentence that says why. `native_size` is the width and height in pixels it makes best; `size` in
+    bytes; `modified` in nanoseconds since 1970."""
 
     path: Path
     name: str
     family: str
     problem: str
+    native_size: tuple[int, int]
     size: int
     modified: int
 
@@ -70,13 +74,28 @@ class Catalog:
     def _record(self, path: Path, folder: Path, size: int, modified: int) -> ModelRecord:
         key = (path, size, modified)
         if key not in self._known:
-            family, problem = "", ""
+            family, problem, native = "", "", (0, 0)
             try:
-                family = identify(read_header(path), path.name).name
+                header = read_header(path)
+                identified = identify(header, path.name)
+                family, native = identified.name, native_size(header, identified)
             except ModelFileError as error:
                 problem = str(error)
             name = path.relative_to(folder).with_suffix("").as_posix()
             self._known[key] = ModelRecord(
-                path=path, name=name, family=family, problem=problem, size=size, modified=modified
+                path=path,
+                name=name,
+                family=family,
+                problem=problem,
+                native_size=native,
+                size=size,
+                modified=modified,
             )
         return self._known[key]
+
+
+def native_size(header: Header, family: Family) -> tuple[int, int]:
+    """Width and height the checkpoint makes best: what ModelSpec's metadata say (``modelspec.resolution``), else what
+    is usual for its family."""
+    said = re.fullmatch(r"(\d{2,4})x(\d{2,4})", header.metadata.get("modelspec.resolution", ""))
+    return (int(said[1]), int(said[2])) if said else (family.native_size, family.native_size)

@@ -1,13 +1,15 @@
 """The sha256 of model files: taken once, in the background, and remembered."""
 
 import hashlib
-import sqlite3
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from backend.database import open_database
 from backend.errors import ModelFileError
 from backend.model_manager.catalog import ModelRecord
+
+SCHEMA = "create table if not exists hashes (path text primary key, size integer, modified integer, sha256 text);"
 
 
 class HashIndex:
@@ -15,12 +17,8 @@ class HashIndex:
 
     def __init__(self, path: Path):
         """`path` is the index's SQLite file; it can be deleted at any time and is then filled again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute(
-            "create table if not exists hashes (path text primary key, size integer, modified integer, sha256 text)"
-        )
+        self._database = open_database(path, SCHEMA)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
 
     def sha256(self, record: ModelRecord) -> "Future[str]":

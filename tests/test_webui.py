@@ -1,0 +1,60 @@
+"""The command itself, as a person or a launcher runs it."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from backend.paths import ROOT
+
+
+def start(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "webui.py", *flags], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_lists_the_flags_and_hides_those_to_come() -> None:
+    done = start("--help")
+    assert done.returncode == 0
+    for flag in ("--port", "--ckpt-dir", "--lora-dir", "--vae-dir", "--embeddings-dir", "--data-dir", "--device"):
+        assert flag in done.stdout
+    assert "--share" not in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--share", "--nowebui", "--api"])
+def test_flags_to_come_answer_in_a_sentence(flag: str) -> None:
+    done = start(flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Atelier: {flag} comes with the door")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_taken_port_is_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = start("--port", str(port))
+    assert done.returncode == 2
+    assert f"Port {port} cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--port", "70000"), "from 0 to 65535"),
+        (("--port", "many"), "invalid int value"),
+        (("--ckpt-dir", "/no/such/folder"), "There is no folder /no/such/folder"),
+        (("--embeddings-dir", "/no/such/folder"), "There is no folder /no/such/folder"),
+        (("--device", "tpu"), "invalid choice: 'tpu'"),
+        (("--colour", "red"), "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_is_a_sentence(flags: tuple[str, ...], words: str) -> None:
+    done = start(*flags)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
