@@ -1,12 +1,13 @@
 """Jobs that survive the process, in SQLite."""
 
 import json
+import sqlite3
 import threading
 from dataclasses import asdict
 from pathlib import Path
 
 from backend.database import open_database
-from backend.errors import UserError
+from backend.errors import OutputError, UserError
 from backend.events import Event, Failed, Finished, ImageReady, Interrupted
 from backend.jobs import Job, State
 from backend.request import GenerationRequest
@@ -17,6 +18,11 @@ create table if not exists jobs (
     state text not null, message text not null default '', request text not null, images text not null
 );
 """
+UPSERT = (
+    "insert into jobs (id, owner, created, rank, state, message, request, images) values (?, ?, ?, ?, ?, ?, ?, ?)"
+    " on conflict (id) do update set rank = excluded.rank, state = excluded.state, message = excluded.message,"
+    " images = excluded.images"
+)
 STOPPED = "Atelier was stopped while this was being made; Retry makes it again."
 
 
@@ -49,17 +55,18 @@ class SQLiteJobStore:
         return jobs
 
     def save(self, job: Job) -> None:
-        """Write the job as it is now, at its place in the line."""
+        """Write the job as it is now, at its place in the line. Raises `OutputError` when the disk says no."""
         events = [event for _, event in job.since()]
         message = next((event.message for event in events if isinstance(event, Failed)), "")
         images = json.dumps([{**asdict(image), "path": str(image.path)} for image in job.images])
-        with self._lock:
-            self._database.execute(
-                "insert into jobs (id, owner, created, rank, state, message, request, images)"
-                " values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do update set rank = excluded.rank,"
-                " state = excluded.state, message = excluded.message, images = excluded.images",
-                (job.id, job.owner, job.created, job.rank, job.state, message, job.request.to_json(), images),
-            )
+        row = (job.id, job.owner, job.created, job.rank, job.state, message, job.request.to_json(), images)
+        try:
+            with self._lock:
+                self._database.execute(UPSERT, row)
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"The queue could not be written to the disk ({error}): make room and try again."
+            ) from error
 
     def forget(self, job: Job) -> None:
         """Remove the job's row; its pictures stay."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
-from backend.errors import AtelierError, Cancelled, InvalidRequest, Skipped, Stopped, UserError
+from backend.errors import AtelierError, Cancelled, InvalidRequest, OutputError, Skipped, Stopped, UserError
 from backend.events import ENDINGS, Event, Failed, Finished, ImageReady, Interrupted, Progress, Started
 from backend.request import GenerationRequest
 
@@ -175,7 +175,11 @@ class JobQueue:
         job = Job(self._prepare(request), owner)
         with self._changed:
             self._add(job)
-            self._save(job)
+            try:
+                self._save(job)
+            except OutputError:
+                self._jobs.remove(job)
+                raise
             self._changed.notify_all()
         self._tell(job)
         return job
@@ -258,8 +262,11 @@ class JobQueue:
         newest = job.since()[-1][1]
         if not isinstance(newest, Progress):
             with self._changed:
-                if job in self._jobs:
-                    self._save(job)
+                try:
+                    if job in self._jobs:
+                        self._save(job)
+                except OutputError as error:
+                    log.warning("%s", error)  # the picture matters more than its row
         self._tell(job)
 
     def _tell(self, job: Job) -> None:

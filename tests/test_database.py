@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from backend.database import open_database
+from backend.errors import OutputError
+from backend.events import Finished
 from backend.job_store import SQLiteJobStore
-from backend.jobs import Job
+from backend.jobs import Job, JobQueue
 from backend.request import GenerationRequest
 
 SCHEMA = "create table if not exists things (name text);"
@@ -52,3 +54,21 @@ def test_a_queue_starts_with_a_damaged_file(tmp_path: Path) -> None:
     assert [again.id for again in store.load()] == [job.id]
     store.close()
     assert sqlite3.connect(path).execute("pragma quick_check").fetchone() == ("ok",)
+
+
+def test_a_disk_that_says_no_refuses_a_job_in_a_sentence_and_lets_a_running_one_end(tmp_path: Path) -> None:
+    class FillsTheDisk:
+        def generate(self, *_: object) -> None:
+            store._database.execute("pragma query_only = on")
+
+    store = SQLiteJobStore(tmp_path / "queue.sqlite3")
+    queue = JobQueue(FillsTheDisk, store=store)
+    queue.start()
+    running = queue.submit(GenerationRequest(seed=1), "me")
+    assert list(running.follow())[-1] == Finished()
+    with pytest.raises(OutputError, match=r"queue could not be written .*readonly"):
+        queue.submit(GenerationRequest(seed=2), "me")
+    assert queue.jobs("me") == [running]
+    store._database.execute("pragma query_only = off")
+    assert list(queue.submit(GenerationRequest(seed=2), "me").follow())[-1] == Finished()
+    queue.close()
