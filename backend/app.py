@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from backend.errors import UserError
 from backend.files import sweep_partial
 from backend.job_store import SQLiteJobStore
 from backend.jobs import JobQueue, Worker
@@ -81,6 +82,13 @@ class App:
 
 def _engine(app: App) -> Worker:
     """The real worker. Imported here, on the worker's thread: torch takes seconds, and the page is served first."""
-    from backend.engine import Engine
+    app.status.post(loading="PyTorch", problem="")
+    try:
+        from backend.engine import Engine
 
-    return Engine.create(app)
+        return Engine.create(app)
+    except UserError as error:
+        app.status.post(problem=str(error))
+        raise
+    finally:
+        app.status.post(loading="")

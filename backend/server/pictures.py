@@ -3,9 +3,10 @@
 import io
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from PIL import Image
 
 from backend.app import App
@@ -39,8 +40,9 @@ def router(app: App) -> APIRouter:
                 return Response(status_code=304, headers=headers)
             if thumb:
                 return Response(thumb_of(path, state, _within(thumb)), media_type="image/webp", headers=headers)
-            name = path.name if download else None
-            return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], filename=name, headers=headers)
+            if download:
+                headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
+            return Response(_read(path), media_type=MEDIA_TYPES[path.suffix], headers=headers)
         except UserError as error:
             return PlainTextResponse(str(error), status_code=404)
 
@@ -59,8 +61,20 @@ def _state(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise UserError(f"{path.name} is no longer in {path.parent}: it was moved or deleted.") from error
+        raise _gone(path) from error
     return stat.st_mtime_ns, stat.st_size
+
+
+def _read(path: Path) -> bytes:
+    """At once, so that a file which goes away meanwhile is either whole or gone."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _gone(path) from error
+
+
+def _gone(path: Path) -> UserError:
+    return UserError(f"{path.name} is no longer in {path.parent}: it was moved or deleted.")
 
 
 def _within(size: int) -> int:

@@ -1,0 +1,1 @@
+"""The page: layout, form and short events. Work never happens here."""

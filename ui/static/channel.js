@@ -1,0 +1,78 @@
+// One WebSocket to Atelier that comes back by itself.
+
+const SHORTEST_WAIT = 400; // milliseconds before the first attempt to come back
+const LONGEST_WAIT = 8000;
+const SILENCE = 50000; // Atelier says something at least every 20 seconds
+
+/**
+ * Emits "open", "closed", "message" (detail: the parsed JSON) and "preview" (detail: {job, picture: Blob}).
+ * The protocol is described in backend/server/live.py.
+ */
+export class Channel extends EventTarget {
+  #url;
+  #socket = null;
+  #wait = SHORTEST_WAIT;
+  #timer = 0;
+  #heard = 0;
+
+  /** @param {string} path relative to the page, so that it works below a proxy's path too */
+  constructor(path) {
+    super();
+    this.#url = new URL(path, document.baseURI);
+    this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
+  }
+
+  open() {
+    this.#connect();
+    // After sleep or a lost network a socket may look open for minutes: look at once when the person comes back.
+    window.addEventListener("online", () => this.#connect());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && (!this.connected || Date.now() - this.#heard > SILENCE)) this.#connect();
+    });
+  }
+
+  get connected() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** @returns {boolean} whether it was sent */
+  send(order) {
+    if (this.connected) this.#socket.send(JSON.stringify(order));
+    return this.connected;
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    const old = this.#socket;
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    old?.close();
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.#wait = SHORTEST_WAIT;
+      this.#heard = Date.now();
+      this.#tell("open");
+    };
+    socket.onmessage = (event) => {
+      this.#heard = Date.now();
+      if (typeof event.data === "string") this.#tell("message", JSON.parse(event.data));
+      else this.#tell("preview", unpack(event.data));
+    };
+    socket.onclose = () => {
+      if (socket !== this.#socket) return; // replaced by a newer one
+      this.#tell("closed");
+      this.#timer = setTimeout(() => this.#connect(), this.#wait);
+      this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+    };
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** A preview is the job's id in 32 ASCII characters and then a JPEG. */
+function unpack(data) {
+  const job = new TextDecoder().decode(data.slice(0, 32));
+  return { job, picture: new Blob([data.slice(32)], { type: "image/jpeg" }) };
+}

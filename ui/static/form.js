@@ -1,0 +1,56 @@
+// What the form does by itself, and what user scripts may call.
+
+import { studio } from "./studio.js";
+
+const STEP = 8;
+const RANGE = [64, 2048];
+
+/** A size of the given ratio with the same area, in multiples of 8. */
+function withRatio(width, height, across, down) {
+  const side = (share) => {
+    const exact = Math.sqrt(width * height * share);
+    return Math.max(RANGE[0], Math.min(RANGE[1], Math.round(exact / STEP) * STEP));
+  };
+  return [side(across / down), side(down / across)];
+}
+
+function setPrompt(text) {
+  const area = document.querySelector("#txt2img_prompt textarea");
+  area.value = text;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+  document.getElementById("txt2img_generate").focus();
+}
+
+/** Show which ratio the size has. */
+function markRatio([width, height]) {
+  for (const chip of document.querySelectorAll("#txt2img_ratios button")) {
+    const [across, down] = chip.textContent.split(":").map(Number);
+    const [likeWidth, likeHeight] = withRatio(width, height, across, down);
+    chip.setAttribute("aria-pressed", String(likeWidth === width && likeHeight === height));
+  }
+}
+
+/** What the form's buttons and user scripts call. */
+export const atelier = {
+  withRatio,
+  setPrompt,
+  shownSeed: () => undefined,
+  interrupt: () => studio.order("interrupt"),
+  skip: () => studio.order("skip"),
+};
+
+window.atelier = atelier;
+window.addEventListener("atelier-size", () => markRatio(window.atelierSize));
+if (window.atelierSize) markRatio(window.atelierSize);
+
+// On the document, because Gradio makes and removes the form's elements as it likes.
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("#txt2img_interrupt")) atelier.interrupt();
+  else if (event.target.closest?.("#txt2img_skip")) atelier.skip();
+});
+
+// A button that shows an icon only says in a tooltip what it does.
+document.addEventListener("pointerover", (event) => {
+  const button = event.target.closest?.(".icon-button");
+  if (button && !button.title) button.title = button.textContent.trim();
+});

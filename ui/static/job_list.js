@@ -1,0 +1,84 @@
+// The jobs that run, wait, or ended without having made everything.
+
+import { element, icon, iconButton, reconcile, say } from "./elements.js";
+import { shareDone } from "./stage.js";
+import { studio } from "./studio.js";
+import { promptOf, summary } from "./words.js";
+
+const ICON = { running: "running", queued: "waiting", failed: "failed", interrupted: "interrupted" };
+const STATE = { running: "Running", queued: "Waiting", failed: "Failed", interrupted: "Interrupted" };
+
+export class JobList {
+  #root;
+  #acts;
+
+  /** @param acts {reuse({job})} */
+  constructor(root, acts) {
+    this.#root = root;
+    this.#acts = acts;
+    root.querySelector(".cancel-queued").addEventListener("click", () => studio.order("cancel_queued"));
+    root.querySelector(".clear").addEventListener("click", () => {
+      for (const job of troubled()) studio.order("forget", { job: job.id });
+    });
+  }
+
+  render() {
+    const queued = studio.jobs.filter((job) => job.state === "queued");
+    const jobs = [...(studio.running ? [studio.running] : []), ...queued, ...troubled()];
+    reconcile(this.#root.querySelector("ol"), jobs, {
+      key: (job) => `${job.id} ${job.state}`,
+      make: (job) => this.#row(job),
+      renew: (row, job) => this.#renew(row, job, queued.length),
+    });
+    this.#root.querySelector(".none").hidden = jobs.length > 0;
+    this.#root.querySelector(".cancel-queued").hidden = queued.length === 0;
+    this.#root.querySelector(".clear").hidden = troubled().length < 2;
+    say(this.#root.querySelector(".count"), queued.length ? `${queued.length} waiting` : "");
+  }
+
+  #row(job) {
+    const state = element("span", { className: "visually-hidden", textContent: `${STATE[job.state]}. ` });
+    return element(
+      "li",
+      { data: { state: job.state, job: job.id } },
+      element("span", { className: "mark", title: STATE[job.state] }, icon(ICON[job.state])),
+      element("p", { className: "prompt", title: job.prompt }, state, promptOf(job)),
+      element("p", { className: "meta", textContent: summary(job), title: summary(job) }),
+      job.message ? element("p", { className: "sentence", textContent: job.message }) : null,
+      element("span", { className: "acts" }, ...this.#buttons(job)),
+    );
+  }
+
+  #buttons(job) {
+    const send = (op, details = {}) => () => studio.order(op, { job: job.id, ...details });
+    switch (job.state) {
+      case "running":
+        return [iconButton("stop", "Interrupt this job", send("cancel"), "end")];
+      case "queued":
+        return [
+          iconButton("up", "Earlier", send("move", { places: -1 }), "earlier"),
+          iconButton("down", "Later", send("move", { places: 1 }), "later"),
+          iconButton("close", "Cancel this job", send("cancel"), "end"),
+        ];
+      default:
+        return [
+          iconButton("retry", "Retry", send("retry"), "again"),
+          iconButton("sliders", "Reuse parameters", () => this.#acts.reuse({ job: job.id })),
+          iconButton("close", "Remove from the list", send("forget"), "end"),
+        ];
+    }
+  }
+
+  #renew(row, job, queued) {
+    if (job.state === "running") row.style.setProperty("--done", shareDone());
+    if (job.state !== "queued") return;
+    row.querySelector(".earlier").disabled = job.place === 1;
+    row.querySelector(".later").disabled = job.place === queued;
+    for (const name of ["earlier", "later"]) row.querySelector(`.${name}`).hidden = queued === 1;
+  }
+}
+
+/** Jobs that ended badly or early and have not been removed, the newest first. */
+function troubled() {
+  return studio.jobs.filter((job) => job.state === "failed" || job.state === "interrupted").reverse();
+}
