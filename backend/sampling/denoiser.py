@@ -20,6 +20,7 @@ class GuidedDenoiser:
     ):
         """`cond` and `uncond` are (tokens, width); without `uncond`, or at a scale of 1, only `cond` is asked."""
         self._unet = unet
+        self._dtype = unet.dtype  # once: diffusers looks through every module for it
         self._table = table
         self._cfg_scale = cfg_scale
         guided = uncond is not None and cfg_scale != 1
@@ -30,8 +31,7 @@ class GuidedDenoiser:
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """`x` is (batch, channels, height, width), float32; so is what comes back."""
-        dtype = self._unet.dtype
-        scaled = (x * (sigma * sigma + 1) ** -0.5).to(dtype)
+        scaled = (x * (sigma * sigma + 1) ** -0.5).to(self._dtype)
         t = torch.tensor(self._table.sigma_to_t(sigma), dtype=torch.float32, device=x.device)
         guesses: list[Tensor] = []
         for group in self._groups:
