@@ -114,6 +114,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata=dict(metadata or {}))
+    partial.chmod(0o644)  # safetensors makes files that only their owner may read
     partial.replace(path)
 
 

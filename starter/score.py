@@ -14,6 +14,9 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image, ImageDraw, ImageFont
 
+from backend.families import identify
+from backend.model_manager.catalog import native_size
+from backend.model_manager.header import read_header
 from starter.judge import Agreement, Figure, Verdict, judge
 from starter.scenes import SUBJECTS, Scene, captions, held_out
 
@@ -22,7 +25,6 @@ SAMPLER = "DPM++ 2M"
 SCHEDULE = "Automatic"
 STEPS = 20
 CFG_SCALE = 5.0
-SIZE = 128
 CAPTIONS = 200
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +111,12 @@ def pictures(wanted: Iterable[Asked], checkpoint: Path, size: int) -> Iterator[I
             app.close()
 
 
+def native_side(checkpoint: Path) -> int:
+    """The side of the pictures the checkpoint makes best, as its header says."""
+    header = read_header(checkpoint)
+    return native_size(header, identify(header, checkpoint.name))[0]
+
+
 def score(wanted: Sequence[Asked], painted: Iterable[Image.Image]) -> list[Judged]:
     """Judge one picture for each caption, in order; a picture too few or too many is a ValueError."""
     return [
@@ -188,13 +196,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Paint, judge, print the figures (one line each, the subjects' lines before them) and write the contact sheet."""
     parser = argparse.ArgumentParser(description="Score a checkpoint on captions its training never showed.")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--size", type=int, default=SIZE, help="pixels, each way (default: %(default)s)")
+    parser.add_argument("--size", type=int, help="pixels, each way (default: the checkpoint's native size)")
     parser.add_argument("--captions", type=int, default=CAPTIONS, help="how many (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write every picture's verdict there")
     parser.add_argument("--sheet", type=Path, default=SHEET, help="contact sheet (default: %(default)s)")
     options = parser.parse_args(arguments)
     wanted = asked(options.captions)
-    judged = score(wanted, pictures(wanted, options.checkpoint, options.size))
+    size = options.size or native_side(options.checkpoint)
+    judged = score(wanted, pictures(wanted, options.checkpoint, size))
     for subject, own in by_subject(judged).items():
         print(f"{subject:9}", "  ".join(f"{name} {value:.0f}" for name, value in own.items()))
     results = figures(judged)
@@ -202,9 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.sheet.parent.mkdir(parents=True, exist_ok=True)
     sheet(judged).save(options.sheet)
     if options.json:
-        options.json.write_text(
-            json.dumps(report(judged, options.checkpoint, options.size), indent=1), encoding="utf-8"
-        )
+        options.json.write_text(json.dumps(report(judged, options.checkpoint, size), indent=1), encoding="utf-8")
     sys.exit(not all(figure.ok for figure in results))
 
 

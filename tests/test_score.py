@@ -10,7 +10,21 @@ from PIL import Image
 
 from starter.judge import judge
 from starter.scenes import SUBJECTS, Scene, draw, held_out
-from starter.score import LABEL, Asked, Judged, asked, by_subject, figures, main, pictures, report, score, shares, sheet
+from starter.score import (
+    LABEL,
+    TILE,
+    Asked,
+    Judged,
+    asked,
+    by_subject,
+    figures,
+    main,
+    pictures,
+    report,
+    score,
+    shares,
+    sheet,
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +107,13 @@ def test_the_sheet_shows_every_picture_and_marks_the_wrong_ones(wanted: list[Ask
     right, wrong = wanted[:2]
     judged = score([right, wrong], [drawn(right.scene, 0), Image.new("RGB", (64, 64), "gray")])
     paper = np.asarray(sheet(judged))
-    assert paper.shape == (64 + LABEL + 4, 2 * (64 + 4), 3)
-    np.testing.assert_array_equal(paper[2:66, 2:66], np.asarray(judged[0].picture))
-    labels = paper[66:].astype(int)
+    assert paper.shape == (TILE + LABEL + 4, 2 * (TILE + 4), 3)
+    shown = np.asarray(judged[0].picture.resize((TILE, TILE)))
+    np.testing.assert_array_equal(paper[2 : TILE + 2, 2 : TILE + 2], shown)
+    labels = paper[TILE + 2 :].astype(int)
     red = labels[..., 0] - labels[..., 1] > 100
-    assert not red[:, :68].any()
-    assert red[:, 68:].any()
+    assert not red[:, : TILE + 4].any()
+    assert red[:, TILE + 4 :].any()
 
 
 def test_the_report_is_json_and_agrees_with_the_figures(red_circles: list[Judged]) -> None:
@@ -121,6 +136,7 @@ def test_the_command_scores_a_checkpoint_through_the_engine(
     assert ended.value.code == 1
     assert capsys.readouterr().out.splitlines()[-4:][2].startswith("subject 0.0 % (aim >= 90, floor 75) short")
     [again] = pictures(asked(1), tiny_checkpoint, 64)
-    assert again.tobytes() == Image.open(files["sheet"]).crop((2, 2, 66, 66)).tobytes()
+    shown = Image.open(files["sheet"]).crop((2, 2, TILE + 2, TILE + 2))
+    assert again.resize((TILE, TILE)).tobytes() == shown.tobytes()
     seen = json.loads(files["json"].read_text(encoding="utf-8"))["pictures"][0]["seen"]
     assert judge(again).background == seen["background"]

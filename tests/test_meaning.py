@@ -1,0 +1,160 @@
+"""What words do to pictures, on the shipped starter: shares over fixed consecutive seeds, each beside its control run.
+
+The pictures are judged by `starter.judge`, which is scored itself in `tests/test_judge.py`. Every bound lies between
+the two shares that were measured when the weights were made; they stand beside it.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.app import App, Options
+from backend.events import Finished, Progress
+from backend.paths import MODELS
+from backend.request import GenerationRequest
+from starter.judge import Verdict, judge
+
+STARTER = MODELS / "checkpoints" / "starter.safetensors"
+FIRST_SEED, SEEDS, BATCH = 1000, 32, 8
+
+Make = Callable[[GenerationRequest], list[Image.Image]]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    app = App(Options(data_dir=tmp_path_factory.mktemp("data"), device="cpu"))
+    app.start()
+    yield app
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def side(studio: App) -> int:
+    """The side of the pictures the starter makes best."""
+    width, height = studio.catalog.find("starter").native_size
+    assert width == height
+    return width
+
+
+def run(app: App, request: GenerationRequest) -> list[Image.Image]:
+    job = app.queue.submit(request, "test")
+    assert list(job.follow())[-1] == Finished()
+    return [Image.open(image.path).convert("RGB") for image in job.images]
+
+
+@pytest.fixture(scope="module")
+def make(studio: App, side: int) -> Make:
+    """The pictures of a request, one for each of the fixed seeds."""
+
+    def pictures(request: GenerationRequest) -> list[Image.Image]:
+        whole = replace(
+            request,
+            checkpoint="starter",
+            width=side,
+            height=side,
+            seed=FIRST_SEED,
+            batch_size=BATCH,
+            batch_count=SEEDS // BATCH,
+        )
+        made = run(studio, whole)
+        assert len(made) == SEEDS
+        return made
+
+    return pictures
+
+
+def share(pictures: list[Image.Image], says: Callable[[Verdict], bool]) -> float:
+    return sum(says(judge(picture)) for picture in pictures) / len(pictures)
+
+
+def red_circle_on_blue(verdict: Verdict) -> bool:
+    return (verdict.subject, verdict.colour, verdict.background) == ("circle", "red", "blue")
+
+
+def test_the_prompt_decides(make: Make) -> None:
+    asked = share(make(GenerationRequest(prompt="a red circle on a blue background")), red_circle_on_blue)
+    control = share(make(GenerationRequest(prompt="a yellow star on a green background")), red_circle_on_blue)
+    assert control <= 0.5 <= asked, (asked, control)  # measured: 1.00 against 0.00
+
+
+def test_every_word_of_a_prompt_decides_its_part(make: Make) -> None:
+    """Subject, colour and background change one by one, each against the same seeds."""
+    base = make(GenerationRequest(prompt="a red circle on a blue background"))
+    for prompt, says in {
+        "a red star on a blue background": lambda verdict: verdict.subject == "star",
+        "a white circle on a blue background": lambda verdict: verdict.colour == "white",
+        "a red circle on a white background": lambda verdict: verdict.background == "white",
+    }.items():
+        asked, control = share(make(GenerationRequest(prompt=prompt)), says), share(base, says)
+        assert control <= 0.5 <= asked, (prompt, asked, control)
+
+
+def test_the_negative_prompt_takes_away(make: Make) -> None:
+    request = GenerationRequest(prompt="a circle")
+
+    def blue_behind(verdict: Verdict) -> bool:
+        return verdict.background == "blue"
+
+    control = share(make(request), blue_behind)
+    asked = share(make(replace(request, negative_prompt="a blue background")), blue_behind)
+    assert asked <= 0.2 <= control, (asked, control)  # measured: 0.00 against 0.41
+
+
+def test_guidance_strengthens(make: Make) -> None:
+    request = GenerationRequest(prompt="a red circle on a blue background")
+    strong, weak = (share(make(replace(request, cfg_scale=scale)), red_circle_on_blue) for scale in (7.0, 1.0))
+    assert weak <= 0.9 <= strong, (strong, weak)  # measured: 1.00 against 0.81
+
+
+def test_more_steps_converge(make: Make) -> None:
+    """The share of seeds whose picture after 20 steps is nearer to the one after 60 than that after 5 is."""
+    request = GenerationRequest(prompt="a red circle on a blue background", sampler="Euler", schedule="Karras")
+    few, many, final = ([np.asarray(p, float) for p in make(replace(request, steps=n))] for n in (5, 20, 60))
+    nearer = [np.abs(b - c).mean() < np.abs(a - c).mean() for a, b, c in zip(few, many, final, strict=True)]
+    assert np.mean(nearer) >= 0.9
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_another_picture(studio: App, side: int) -> None:
+    request = GenerationRequest(
+        prompt="a red circle", checkpoint="starter", width=side, height=side, seed=FIRST_SEED, steps=8
+    )
+    jobs = [studio.queue.submit(replace(request, seed=FIRST_SEED + k // 2), "test") for k in range(SEEDS * 2)]
+    files: list[bytes] = []
+    for job in jobs:
+        assert list(job.follow())[-1] == Finished()
+        files.append(Path(job.images[0].path).read_bytes())
+    assert files[0::2] == files[1::2]
+    assert len(set(files)) == SEEDS
+
+
+def test_a_picture_of_a_batch_is_the_picture_alone(studio: App, side: int) -> None:
+    """Within one level of 255: kernels round differently by batch."""
+    request = GenerationRequest(
+        prompt="a red boat", checkpoint="starter", width=side, height=side, seed=FIRST_SEED, steps=8
+    )
+    batch = run(studio, replace(request, batch_size=BATCH, batch_count=SEEDS // BATCH))
+    for k, together in enumerate(batch):
+        (alone,) = run(studio, replace(request, seed=FIRST_SEED + k))
+        assert np.abs(np.asarray(together, int) - np.asarray(alone, int)).max() <= 1
+
+
+def test_the_last_preview_is_like_the_picture(studio: App, side: int) -> None:
+    """Pearson's correlation over all pixels of each picture, the preview enlarged to its size."""
+    request = GenerationRequest(
+        prompt="a red boat on a white background", checkpoint="starter", width=side, height=side, seed=FIRST_SEED
+    )
+    correlations = []
+    for k in range(SEEDS):
+        job = studio.queue.submit(replace(request, seed=FIRST_SEED + k), "test")
+        assert list(job.follow())[-1] == Finished()
+        (progress,) = [event for _, event in job.since() if isinstance(event, Progress)]
+        assert progress.preview
+        preview = Image.open(io.BytesIO(progress.preview)).resize((side, side), Image.Resampling.BICUBIC)
+        picture = Image.open(job.images[0].path)
+        correlations.append(np.corrcoef(np.asarray(preview).ravel(), np.asarray(picture).ravel())[0, 1])
+    assert np.mean(np.array(correlations) >= 0.8) >= 0.95, sorted(correlations)[:3]
