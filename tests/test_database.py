@@ -58,7 +58,8 @@ def test_a_queue_starts_with_a_damaged_file(tmp_path: Path) -> None:
 
 def test_a_disk_that_says_no_refuses_a_job_in_a_sentence_and_lets_a_running_one_end(tmp_path: Path) -> None:
     class FillsTheDisk:
-        def generate(self, *_: object) -> None:
+        def generate(self, request: GenerationRequest, job: Job) -> None:
+            assert job.request == request
             store._database.execute("pragma query_only = on")
 
     store = SQLiteJobStore(tmp_path / "queue.sqlite3")
