@@ -94,7 +94,7 @@ def test_coarse_errors_count_more_and_fine_ones_as_they_are() -> None:
 
 def test_the_noise_schedule_is_that_of_stable_diffusion() -> None:
     sigmas = ((1 - alphas_cumprod()) / alphas_cumprod()).sqrt()
-    assert sigmas[[0, -1]].tolist() == pytest.approx([0.0291672, 14.6146412], rel=1e-5)
+    assert sigmas[[0, -1]].tolist() == pytest.approx([0.0291672, 14.6146412], rel=1e-4)
 
 
 def test_every_attribute_a_scene_can_have_is_taught() -> None:
