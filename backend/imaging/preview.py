@@ -1,4 +1,4 @@
-"""What latents look like, without decoding them: a linear map to colours, fitted to the loaded VAE."""
+"""What latents look like: a linear map to colours, fitted to the loaded VAE, or the VAE itself where none fits."""
 
 import io
 
@@ -38,8 +38,8 @@ class Previewer:
         x = torch.cat([latents, torch.ones_like(latents[:, :1])], dim=1).movedim(1, -1).flatten(0, -2)
         y = colours.movedim(1, -1).flatten(0, -2)
         self._weights = torch.linalg.lstsq(x, y).solution
-        left = (y - x @ self._weights).square().sum() / (y - y.mean(0)).square().sum()
-        self._fits = bool(left <= 1 - LEAST_EXPLAINED)
+        unexplained = (y - x @ self._weights).square().sum() / (y - y.mean(0)).square().sum()
+        self._fits = bool(unexplained <= 1 - LEAST_EXPLAINED)
         self._vae, self._scale = vae, scale
 
     def image(self, latents: Tensor) -> Image.Image:
