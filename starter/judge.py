@@ -24,11 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, draw, triples
+from starter.silhouettes import SIDE, Floats, Mask, filled, match
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-SIDE = 128  # every picture is judged at this size: a 64-pixel one gains a threshold finer than its pixels
 RING = 3  # pixels of the border that are background even beside the largest subjects
 LEAST_CONTRAST = 14.0  # Lab units between a subject's inside and its background: mottled paper and rings stay below
 LEAST_AREA = 0.02  # of the picture; the smallest star covers 0.06
@@ -36,19 +33,14 @@ SECOND_BLOB = 0.35  # of the largest one's area; from there on the picture shows
 JOINING = 11  # pixels: parts nearer than this are one thing: a weak model loses the mast between sail and hull
 MOST_AREA = 0.7  # of the picture; the largest square covers 0.55
 MOST_BORDER = 40  # pixels of the border (of 508): beyond, a thing is cut off and its silhouette unknown
-WOBBLE = 1.6  # pixels that an outline may stray from the best silhouette's on average, whatever the next best is
-DECISIVE = 6.0  # pixels more for each unit of likeness by which the best silhouette leads the next subject's
-SOLIDITY_WEIGHT = 0.5  # of a difference in solidity, as a loss of likeness: a flat ellipse is no fish
 FARTHEST_NAME = 24.0  # Lab units from the nearest shade of a name: beyond, a colour has no name here
 LEAST_SHARE = 0.6  # of the pixels looked at must bear the name that is given
-TEMPLATE = 48  # pixels, side of a normalised silhouette
-GYRATION = 11.0  # pixels, radius of gyration of a normalised silhouette
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What a picture shows; an empty word is "nothing that has a name". `likeness` and `wobble` are its
-    `Match`'s, `area` is the blob's share of the picture."""
+    `starter.silhouettes.Match`'s, `area` is the blob's share of the picture."""
 
     subject: str
     colour: str
@@ -91,21 +83,6 @@ class Blob:
     @property
     def whole(self) -> bool:
         return self.second <= SECOND_BLOB and self.border <= MOST_BORDER
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """The subject most like a silhouette: how like (intersection over union, less for another solidity), by how much
-    more than any other subject, and how far the two outlines are apart on average (pixels of SIDE)."""
-
-    subject: str
-    likeness: float
-    lead: float
-    wobble: float
-
-    @property
-    def clear(self) -> bool:
-        return self.wobble <= WOBBLE + DECISIVE * self.lead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,24 +175,17 @@ def _difference(colours: Floats) -> Floats:
     return (pixels - terms @ fit).astype(np.float32).reshape(colours.shape)
 
 
-def _filled(mask: Mask) -> Mask:
-    """`mask` with its holes closed: all that cannot be reached from the border."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    cv2.floodFill(padded, None, (0, 0), 2)
-    return padded[1:-1, 1:-1] != 2
-
-
 def _blob(mask: Mask) -> Blob | None:
     """The largest group of parts of `mask`, filled, and the area of the next largest as a share of it."""
-    filled = _filled(mask)
+    solid = filled(mask)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (JOINING, JOINING))
-    count, labels = cv2.connectedComponents(cv2.dilate(filled.astype(np.uint8), disc))
-    areas = np.bincount(labels[filled], minlength=count)
+    count, labels = cv2.connectedComponents(cv2.dilate(solid.astype(np.uint8), disc))
+    areas = np.bincount(labels[solid], minlength=count)
     areas[0] = 0
     largest = int(areas.argmax())
     if not LEAST_AREA <= areas[largest] / mask.size <= MOST_AREA:
         return None
-    silhouette = filled & (labels == largest)
+    silhouette = solid & (labels == largest)
     second = np.partition(areas, -2)[-2] / areas[largest]
     inner = int(silhouette[1:-1, 1:-1].sum())
     return Blob(silhouette=silhouette, second=float(second), border=int(silhouette.sum()) - inner)
@@ -243,69 +213,6 @@ def _segment(colours: Floats) -> Blob | None:
     return _blob((difference @ inside > 0.5 * contrast**2) | apart)
 
 
-def _normalised(silhouette: NDArray[np.generic]) -> Floats:
-    """A silhouette moved and scaled to the common centroid and radius of gyration, (TEMPLATE, TEMPLATE), 0..1."""
-    image = silhouette.astype(np.float32)
-    moments = cv2.moments(image)
-    area = moments["m00"]
-    scale = GYRATION / ((moments["mu20"] + moments["mu02"]) / area) ** 0.5
-    middle = (TEMPLATE - 1) / 2
-    x, y = moments["m10"] / area, moments["m01"] / area
-    move = np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]])
-    return np.asarray(cv2.warpAffine(image, move, (TEMPLATE, TEMPLATE), flags=cv2.INTER_LINEAR), np.float32)
-
-
-def _solidity(silhouette: Mask) -> float:
-    """Area as a share of the convex hull's area."""
-    points = np.argwhere(silhouette).astype(np.int32)
-    hull = cv2.convexHull(points)
-    # The hull runs through pixel centres: half a pixel of its outline is missing all round.
-    return len(points) / (cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1)
-
-
-@cache
-def _templates() -> tuple[Floats, Floats]:
-    """Normalised silhouettes (subjects, n, TEMPLATE * TEMPLATE) and their solidities (subjects, n), in SUBJECTS' order.
-
-    The n of a subject: turned a little, mirrored, and grown by none to two ink lines."""
-    rows: list[Floats] = []
-    solidities: list[float] = []
-    reach, middle = 56, SIDE / 2
-    variants = list(itertools.product((-9, -6, -3, 0, 3, 6, 9), (1, -1), (0, 3, 6)))
-    for outline, (degrees, mirror, ink) in itertools.product(SUBJECTS.values(), variants):
-        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        turn = np.array([[mirror * cos, mirror * sin], [-sin, cos]])
-        image = np.zeros((SIDE, SIDE), np.uint8)
-        for polygon in outline():
-            points = (np.asarray(polygon) @ turn * reach + middle) * 16
-            cv2.fillPoly(image, [points.round().astype(np.int32)], 255, shift=4)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * ink + 1, 2 * ink + 1))
-        silhouette = _filled(cv2.dilate(image, disc) > 127)
-        rows.append(_normalised(silhouette).ravel())
-        solidities.append(_solidity(silhouette))
-    shape = (len(SUBJECTS), len(variants))
-    return np.stack(rows).reshape(*shape, -1), np.array(solidities, np.float32).reshape(shape)
-
-
-def _match(silhouette: Mask) -> Match:
-    """Compare a silhouette with every subject's."""
-    templates, solidities = _templates()
-    found = _normalised(silhouette).ravel()
-    overlap = np.minimum(templates, found).sum(2)
-    likenesses = overlap / (templates.sum(2) + found.sum() - overlap)
-    likenesses -= SOLIDITY_WEIGHT * np.abs(solidities - _solidity(silhouette))
-    second, best = np.argsort(likenesses.max(1))[-2:]
-    likeness = float(likenesses[best].max())
-    outlines, _ = cv2.findContours(silhouette.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    length = sum(cv2.arcLength(outline, True) for outline in outlines)
-    return Match(
-        subject=list(SUBJECTS)[best],
-        likeness=likeness,
-        lead=likeness - float(likenesses[second].max()),
-        wobble=(1 - likeness) * float(silhouette.sum()) / length,
-    )
-
-
 def judge(picture: Image.Image) -> Verdict:
     """Say what a square picture of any size shows; a word is empty when nothing, no single or no known thing is there.
 
@@ -327,13 +234,13 @@ def judge(picture: Image.Image) -> Verdict:
     background = _background_name(even[outside])
     paper = np.median(pixels.reshape(-1, 3)[border], 0).astype(np.float32)
     colour = _subject_name(even[_deep(blob.silhouette)], background, paper)
-    match = _match(blob.silhouette)
+    found = match(blob.silhouette)
     return Verdict(
-        subject=match.subject if blob.whole and match.clear else "",
+        subject=found.subject if blob.whole and found.clear else "",
         colour=colour,
         background=background,
-        likeness=match.likeness,
-        wobble=match.wobble,
+        likeness=found.likeness,
+        wobble=found.wobble,
         area=float(blob.silhouette.mean()),
     )
 

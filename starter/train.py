@@ -13,12 +13,8 @@ with nothing else at hand.
 """
 
 import argparse
-import copy
 import hashlib
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +27,12 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from backend.families.clip_tokenizer import clip_tokenizer
 from backend.families.networks import Networks
+from backend.families.sd1 import SD1, alphas_cumprod
 from starter import layout
 from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, captions, draw, scenes
+from starter.stage import Run, Stage
 
-LATENT_SCALE = 0.18215
+LATENT_SCALE = SD1.latent_format.scale
 VAE_STEPS = 5200
 WORK = Path(__file__).with_name("work")
 CHECKPOINT = Path(__file__).parent.parent / "models" / "checkpoints" / "starter.safetensors"
@@ -69,141 +67,48 @@ def networks() -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     return unet, vae, CLIPTextModel(text)
 
 
-def alphas_cumprod() -> Tensor:
-    """Products of 1 - beta over the 1000 training steps, betas scaled-linear from 0.00085 to 0.012."""
-    return (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).cumprod(0).float()
-
-
-@dataclass
-class Stage:
-    """One resumable run of an optimiser: its state is saved every `save_every` steps and taken up again."""
-
-    name: str
-    modules: nn.ModuleDict
-    steps: int
-    learning_rate: float
-    seed: int
-    ema_decay: float = 0.999
-    save_every: int = 250
-    warmup: int = 100
-    seconds: float = 0.0
-    step: int = 0
-    on_save: Callable[[nn.ModuleDict], None] | None = None
-    average: nn.ModuleDict = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.average = copy.deepcopy(self.modules).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.modules.parameters(), lr=self.learning_rate, weight_decay=0.01)
-        self.path = WORK / f"{self.name}.pt"
-        if self.path.exists():
-            saved = torch.load(self.path, weights_only=True, map_location=next(self.modules.parameters()).device)
-            self.modules.load_state_dict(saved["modules"])
-            self.average.load_state_dict(saved["average"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.step, self.seconds = saved["step"], saved["seconds"]
-
-    def save(self) -> None:
-        WORK.mkdir(exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        state = {
-            "modules": self.modules.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        torch.save(state, partial)
-        partial.replace(self.path)
-        if self.on_save:
-            self.on_save(self.average)
-
-    def _rate(self) -> float:
-        progress = min(1.0, self.step / self.steps)
-        return (
-            self.learning_rate
-            * min(1.0, (self.step + 1) / self.warmup)
-            * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
-        )
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
-        for slow, fast in zip(self.average.parameters(), self.modules.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
-
-    def run(self, loss_of: Callable[[np.random.Generator], Tensor]) -> nn.ModuleDict:
-        """Step until `steps`; `loss_of(rng)` draws a batch and returns its loss. Returns the averaged modules."""
-        recent: list[float] = []
-        started = time.monotonic() - self.seconds
-        while self.step < self.steps:
-            rng = np.random.default_rng((self.seed, self.step))
-            torch.manual_seed(self.seed * 1_000_003 + self.step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._rate()
-            loss = loss_of(rng)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
-            self.optimizer.step()
-            self._follow()
-            self.step += 1
-            recent.append(loss.item())
-            self.seconds = time.monotonic() - started
-            if self.step % 50 == 0 or self.step == self.steps:
-                left = self.seconds / self.step * (self.steps - self.step)
-                print(
-                    f"{self.name} {self.step}/{self.steps} loss {np.mean(recent):.4f} "
-                    f"{self.seconds / 60:.1f} min, {left / 60:.1f} left",
-                    flush=True,
-                )
-                recent.clear()
-            if self.step % self.save_every == 0 or self.step == self.steps:
-                self.save()
-        return self.average
-
-
 def pixels(pictures: list[np.ndarray], device: torch.device) -> Tensor:
     """Pictures (height, width, 3) of bytes -> (n, 3, height, width) in [-1, 1]."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
 
 
-def train_vae(vae: AutoencoderKL, steps: int, seed: int, device: torch.device) -> None:
+def train_vae(run: Run, vae: AutoencoderKL, steps: int) -> None:
     """Stage 1. Crops first: what an f=8 autoencoder learns here is edges and colours, which are local. Then whole
     pictures, for the norms and the attention, which are not.
 
     A linear map of each latent must tell the mean colour of its 8x8 pixels. Left alone, an encoder with group norms
     hides a picture's colours in one bright corner, where neither a UNet nor a preview finds them. And the decoder
-    sees latents with noise of a tenth of their spread, for the UNet's are not exact either.
+    sees latents with noise of a thirtieth of their spread, for the UNet's are not exact either.
     """
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((run.seed, 1))
     drawn = scenes(rng)
     small, large = ([np.asarray(draw(next(drawn), rng, size)) for _ in range(4000)] for size in (64, 128))
-    colours = nn.Conv2d(4, 3, 1).to(device)
-    stage = Stage("vae", nn.ModuleDict({"vae": vae, "colours": colours}), steps, 1e-3, seed)
+    colours = nn.Conv2d(4, 3, 1).to(run.device)
+    stage = Stage("vae", run, nn.ModuleDict({"vae": vae, "colours": colours}), steps, 1e-3)
 
     def batch(rng: np.random.Generator) -> list[np.ndarray]:
         if stage.step < steps // 2:
             pool = small + large
             return [busiest_crop(pool[i], 32, rng) for i in rng.integers(0, len(pool), 12)]
-        pool, count = (large, 1) if rng.random() < 0.3 else (small, 4)
+        pool, count = (large, 1) if rng.random() < 0.5 else (small, 4)
         return [pool[i] for i in rng.integers(0, len(pool), count)]
 
     def loss_of(rng: np.random.Generator) -> Tensor:
-        x = pixels(batch(rng), device)
-        with torch.autocast(device.type, torch.bfloat16):
+        x = pixels(batch(rng), run.device)
+        with torch.autocast(run.device.type, torch.bfloat16):
             posterior = vae.encode(x, return_dict=False)[0]
             z = posterior.sample()
-            z = z + 0.1 * z.detach().std((0, 2, 3), keepdim=True) * torch.randn_like(z)
+            z = z + 0.03 * z.detach().std((0, 2, 3), keepdim=True) * torch.randn_like(z)
             # Annotated as FloatTensor, which no tensor of torch is.
             y = vae.decode(z, return_dict=False)[0].float()  # pyright: ignore[reportArgumentType]
         # In float32: these are differences of near numbers.
         seen = colours(posterior.mean.float() * LATENT_SCALE) - F.avg_pool2d(x, 8)
         edges = torch.stack([(x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3)]).sum()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return (x - y).abs().mean() + 0.5 * edges + seen.abs().mean() + 3e-5 * kl
+        return (x - y).abs().mean() + 0.5 * edges + 0.1 * seen.abs().mean() + 3e-5 * kl
 
-    vae.load_state_dict(stage.run(loss_of)["vae"].state_dict())
-    standardise(vae, pixels(large[:256], device))
+    vae.load_state_dict(stage.optimise(loss_of)["vae"].state_dict())
+    standardise(vae, pixels(large[:256], run.device))
 
 
 def busiest_crop(picture: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -239,25 +144,25 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 
 
-def train_text(text_encoder: CLIPTextModel, steps: int, seed: int, device: torch.device) -> None:
+def train_text(run: Run, text_encoder: CLIPTextModel, steps: int) -> None:
     """Stage 2: from the end-of-text token, name every attribute of the scene that a whole caption describes."""
     tokenizer = clip_tokenizer()
-    heads = nn.ModuleDict({name: nn.Linear(64, len(values)) for name, values in ATTRIBUTES.items()}).to(device)
-    stage = Stage("text", nn.ModuleDict({"text_encoder": text_encoder, "heads": heads}), steps, 2e-3, seed, 0.99)
+    heads = nn.ModuleDict({name: nn.Linear(64, len(values)) for name, values in ATTRIBUTES.items()}).to(run.device)
+    stage = Stage("text", run, nn.ModuleDict({"text_encoder": text_encoder, "heads": heads}), steps, 2e-3, 0.99)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
         drawn = scenes(rng)
         batch = [next(drawn) for _ in range(96)]
-        tokens = tokenizer([_whole_caption(s, rng) for s in batch], padding=True, return_tensors="pt").to(device)
+        tokens = tokenizer([_whole_caption(s, rng) for s in batch], padding=True, return_tensors="pt").to(run.device)
         hidden = text_encoder(tokens.input_ids).last_hidden_state
         end = hidden[torch.arange(len(batch)), (tokens.input_ids == tokenizer.eos_token_id).int().argmax(1)]
         losses = []
         for name, values in ATTRIBUTES.items():
-            target = torch.tensor([values.index(getattr(s, name)) for s in batch], device=device)
+            target = torch.tensor([values.index(getattr(s, name)) for s in batch], device=run.device)
             losses.append(F.cross_entropy(heads[name](end), target))
         return torch.stack(losses).mean()
 
-    text_encoder.load_state_dict(stage.run(loss_of)["text_encoder"].state_dict())
+    text_encoder.load_state_dict(stage.optimise(loss_of)["text_encoder"].state_dict())
 
 
 def _whole_caption(scene: Scene, rng: np.random.Generator) -> str:
@@ -266,12 +171,12 @@ def _whole_caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 @torch.no_grad()
-def latents(vae: AutoencoderKL, size: int, count: int, seed: int, device: torch.device) -> tuple[Tensor, list[Scene]]:
+def latents(run: Run, vae: AutoencoderKL, size: int, count: int) -> tuple[Tensor, list[Scene]]:
     """`count` drawn scenes encoded once, (count, 4, size/8, size/8), unit variance; kept in the work folder for as long
     as the VAE is the same."""
     weights = hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in vae.encoder.parameters()))
-    path = WORK / f"latents_{size}_{count}_{seed}_{weights.hexdigest()[:8]}.pt"
-    rng = np.random.default_rng((seed, size))
+    path = run.work / f"latents_{size}_{count}_{run.seed}_{weights.hexdigest()[:8]}.pt"
+    rng = np.random.default_rng((run.seed, size))
     drawn = scenes(rng)
     chosen: list[Scene] = []
     parts: list[Tensor] = []
@@ -281,18 +186,20 @@ def latents(vae: AutoencoderKL, size: int, count: int, seed: int, device: torch.
         chosen += batch
         if saved is None:
             pictures = [
-                np.asarray(draw(scene, np.random.default_rng((seed, size, start + i)), size))
+                np.asarray(draw(scene, np.random.default_rng((run.seed, size, start + i)), size))
                 for i, scene in enumerate(batch)
             ]
-            posterior = vae.encode(pixels(pictures, device), return_dict=False)[0]
+            posterior = vae.encode(pixels(pictures, run.device), return_dict=False)[0]
             parts.append((posterior.mean * LATENT_SCALE).cpu())
             if start % 1600 == 0:
                 print(f"encoding {size}x{size}: {start}/{count}", flush=True)
     encoded = saved if saved is not None else torch.cat(parts)
     if saved is None:
-        WORK.mkdir(exist_ok=True)
-        torch.save(encoded, path)
-    return encoded.to(device), chosen
+        run.work.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        torch.save(encoded, partial)
+        partial.replace(path)
+    return encoded.to(run.device), chosen
 
 
 @dataclass(frozen=True)
@@ -315,38 +222,37 @@ def coarse_and_fine(error: Tensor) -> Tensor:
 
 
 def train_unet(
+    run: Run,
     name: str,
     networks: Networks,
     sources: list[tuple[float, Pictures]],
     *,
     steps: int,
     learning_rate: float,
-    seed: int,
 ) -> None:
     """Stages 3 and 4: epsilon-prediction on a mix of `sources` (share, pictures). Each save also writes a checkpoint,
     whose native size is that of the largest pictures."""
     side = max(pictures.latents.shape[-1] for _, pictures in sources) * 8
-    device = networks.unet.device
     tokenizer = clip_tokenizer()
-    table = alphas_cumprod().to(device)
+    table = alphas_cumprod().to(run.device)
     shares = np.array([share for share, _ in sources])
 
     def export(average: nn.ModuleDict) -> None:
         layout.write(
-            WORK / f"{name}.safetensors", average["unet"], networks.vae, networks.text_encoder, metadata=card(side)
+            run.work / f"{name}.safetensors", average["unet"], networks.vae, networks.text_encoder, metadata=card(side)
         )
 
-    stage = Stage(name, nn.ModuleDict({"unet": networks.unet}), steps, learning_rate, seed, on_save=export)
+    stage = Stage(name, run, nn.ModuleDict({"unet": networks.unet}), steps, learning_rate, on_save=export)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
         pictures = sources[rng.choice(len(sources), p=shares / shares.sum())][1]
         chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
         words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
-        tokens = tokenizer(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt").to(device)
+        tokens = tokenizer(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
         with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
-            context = networks.text_encoder(tokens.input_ids).last_hidden_state
-        x = pictures.latents[torch.as_tensor(chosen, device=device)]
-        t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=device)
+            context = networks.text_encoder(tokens.input_ids.to(run.device)).last_hidden_state
+        x = pictures.latents[torch.as_tensor(chosen, device=run.device)]
+        t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=run.device)
         a = table[t][:, None, None, None]
         noise = torch.randn_like(x)
         predicted = networks.unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
@@ -354,31 +260,30 @@ def train_unet(
         weight = snr.clamp(max=5) / snr
         return (weight * coarse_and_fine(predicted - noise)).mean()
 
-    networks.unet.load_state_dict(stage.run(loss_of)["unet"].state_dict())
+    networks.unet.load_state_dict(stage.optimise(loss_of)["unet"].state_dict())
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Run the stages in order; whatever is already done is taken from the work folder."""
-    device = torch.device(arguments.device)
-    seed = arguments.seed
-    torch.manual_seed(seed)
+    run = Run(device=torch.device(arguments.device), seed=arguments.seed, work=arguments.work)
+    torch.manual_seed(run.seed)
     trained = Networks(*networks())
-    trained.to(device, torch.float32)
+    trained.to(run.device, torch.float32)
     fresh = arguments.continue_from is None
     if not fresh:
         layout.read(arguments.continue_from, trained.unet, trained.vae, trained.text_encoder)
     if vae_steps := (VAE_STEPS if fresh else 0) if arguments.vae_steps is None else arguments.vae_steps:
-        train_vae(trained.vae, vae_steps, seed, device)
+        train_vae(run, trained.vae, vae_steps)
     if fresh:
-        train_text(trained.text_encoder, arguments.text_steps, seed, device)
-    small = Pictures(*latents(trained.vae, 64, arguments.pictures, seed, device), batch=arguments.small_batch)
+        train_text(run, trained.text_encoder, arguments.text_steps)
+    small = Pictures(*latents(run, trained.vae, 64, arguments.pictures), batch=arguments.small_batch)
     if arguments.small_steps:
-        train_unet("unet64", trained, [(1.0, small)], steps=arguments.small_steps, learning_rate=1e-3, seed=seed)
+        train_unet(run, "unet64", trained, [(1.0, small)], steps=arguments.small_steps, learning_rate=1e-3)
     if arguments.native_steps:
-        encoded = latents(trained.vae, 128, arguments.pictures // 2, seed, device)
+        encoded = latents(run, trained.vae, 128, arguments.pictures // 2)
         native = Pictures(*encoded, batch=arguments.native_batch)
         mix = [(0.75, native), (0.25, small)]
-        train_unet("unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4, seed=seed)
+        train_unet(run, "unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4)
     side = 128 if arguments.native_steps else 64
     layout.write(arguments.output, trained.unet, trained.vae, trained.text_encoder, metadata=card(side))
     print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB)")
@@ -389,6 +294,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--continue-from", type=Path, help="a finished checkpoint to improve, such as the shipped one")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of what is trained so far")
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
     parser.add_argument("--pictures", type=int, default=10_000, help="64x64 pictures to draw; half as many at 128x128")
     parser.add_argument("--vae-steps", type=int, help=f"{VAE_STEPS} for a new starter, 0 for one that is improved")

@@ -14,21 +14,22 @@ from backend.model_manager.catalog import native_size
 from backend.model_manager.header import read_header
 from starter import train
 from starter.scenes import scenes
+from starter.stage import Stage
 from starter.train import alphas_cumprod, coarse_and_fine
 
 Run = Callable[..., dict[str, torch.Tensor]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path) -> Run:
     """Train a few steps of each stage in a folder of the test's own; returns the file's tensors."""
 
     def trained(work: str = "work", **changes: object) -> dict[str, torch.Tensor]:
-        monkeypatch.setattr(train, "WORK", tmp_path / work)
         arguments: dict[str, object] = {
             "device": "cpu",
             "seed": 3,
             "continue_from": None,
+            "work": tmp_path / work,
             "output": tmp_path / f"{work}.safetensors",
             "pictures": 8,
             "vae_steps": 2,
@@ -50,23 +51,23 @@ def test_an_interrupted_training_ends_in_the_same_file(run: Run, monkeypatch: py
     class Killed(Exception):
         pass
 
-    def killed_after_two(self: train.Stage) -> None:
+    def killed_after_two(self: Stage) -> None:
         save(self)
         if self.name == "unet64" and self.step == 2:
             raise Killed
 
-    save = train.Stage.save
-    monkeypatch.setattr(train.Stage, "save", killed_after_two)
-    original = train.Stage.__post_init__
+    save = Stage.save
+    monkeypatch.setattr(Stage, "save", killed_after_two)
+    original = Stage.__post_init__
 
-    def often(self: train.Stage) -> None:
+    def often(self: Stage) -> None:
         self.save_every = 1
         original(self)
 
-    monkeypatch.setattr(train.Stage, "__post_init__", often)
+    monkeypatch.setattr(Stage, "__post_init__", often)
     with pytest.raises(Killed):
         run("halves")
-    monkeypatch.setattr(train.Stage, "save", save)
+    monkeypatch.setattr(Stage, "save", save)
     resumed = run("halves")
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
