@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from backend.families import identify
+from backend.families.sd1 import alphas_cumprod
 from backend.model_manager.catalog import native_size
 from backend.model_manager.header import read_header
 from starter import train
 from starter.scenes import scenes
 from starter.stage import Stage
-from starter.train import alphas_cumprod, coarse_and_fine
+from starter.train import coarse_and_fine
 
 Run = Callable[..., dict[str, torch.Tensor]]
 
