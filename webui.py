@@ -5,14 +5,19 @@ Nothing heavy is imported before the flags are understood, and torch only after 
 
 import argparse
 import os
+import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from typing import NoReturn
 
+from backend.paths import ROOT
+
 HOST = "127.0.0.1"
 PORT = 7860
 PORTS_TRIED = 100
+UNREAD = ("--lora-dir", "--vae-dir", "--embeddings-dir")
 LATER = ("--listen", "--share", "--nowebui", "--api")
 
 
@@ -50,9 +55,15 @@ def main() -> None:
     for folder in (*arguments.ckpt_dir, *arguments.lora_dir, *arguments.vae_dir, *arguments.embeddings_dir):
         if not folder.is_dir():
             fail(f"There is no folder {folder}: a folder given by a flag must be there.")
+    for flag in UNREAD:
+        if getattr(arguments, flag.lstrip("-").replace("-", "_")):
+            print(f"Atelier: {flag} is understood, but what lies there cannot be used yet.", file=sys.stderr)
     listener = take_port(arguments.port)
-    isolate(arguments.data_dir)
-    serve(arguments, listener)
+    try:
+        isolate(arguments.data_dir)
+        serve(arguments, listener)
+    except (OSError, sqlite3.Error) as error:
+        fail(f"The data folder {arguments.data_dir or ROOT} cannot be used: {error}.")
 
 
 def fail(sentence: str) -> NoReturn:
@@ -84,8 +95,6 @@ def take_port(wanted: int | None) -> socket.socket:
 
 def isolate(data_dir: Path | None) -> None:
     """Take the libraries' settings out of the environment's hands: no analytics, no hub, no shared folders."""
-    from backend.paths import ROOT
-
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     cache = (data_dir or ROOT) / "cache"
@@ -104,7 +113,8 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     from fastapi import FastAPI
 
     from backend.app import App, Options
-    from backend.paths import ROOT
+    from backend.claim import claim
+    from backend.errors import UserError
     from backend.server import live, pictures
     from backend.server.guard import Guard
     from ui.app import mount
@@ -118,6 +128,10 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
         device=arguments.device,
         xformers=arguments.xformers,
     )
+    try:
+        held = claim(options.data_dir)
+    except UserError as error:
+        fail(str(error))
     app = App(options)
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     web.include_router(live.router(app))
@@ -138,12 +152,15 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
                 webbrowser.open(address)
 
     config = uvicorn.Config(Guard(web), log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2)
+    # Asked to end, uvicorn ends the process on its own way out, and what follows would never be done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Server(config).run([listener])
     except KeyboardInterrupt:
         pass
     finally:
         app.close()
+        held.close()
 
 
 if __name__ == "__main__":

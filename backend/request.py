@@ -25,7 +25,8 @@ class GenerationRequest:
     """What to make. Frozen: whoever wants another one makes it with `dataclasses.replace`.
 
     Widths and heights are pixels; `seed` -1 means "choose one", which happens once, at the door (`resolved`).
-    `checkpoint` is the name in the catalog; empty means the one that is loaded or the first there is.
+    `checkpoint` is the name in the catalog; empty means the one that the settings name, else the starter, else the
+    first.
     Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
     """
 

@@ -83,3 +83,15 @@ def test_a_hash_is_taken_once_for_a_file_as_it_is(folder: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     changed = HashIndex(folder / "models.sqlite3").sha256(Catalog((folder,)).records()[0])
     assert changed.result() != digest
+
+
+def test_the_exact_name_wins(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    (tmp_path / "anime").mkdir()
+    for name in ("anime/base", "base", "Base [pruned]", "anime/other"):
+        shutil.copy(tiny_checkpoint, tmp_path / f"{name}.safetensors")
+    catalog = Catalog((tmp_path,))
+    assert catalog.find("base").name == "base"
+    assert catalog.find("anime/base").name == "anime/base"
+    assert catalog.find("base [pruned]").name == "Base [pruned]"
+    assert catalog.find("base [0123456789]").name == "base"
+    assert catalog.find("other.safetensors").name == "anime/other"

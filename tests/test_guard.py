@@ -7,8 +7,8 @@ from fastapi import FastAPI, WebSocket
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from backend.server.guard import HEADERS, OWNER_PATTERN, Guard
-from backend.server.owner import OWNER_COOKIE
+from backend.server.guard import HEADERS, Guard
+from backend.server.owner import OWNER_COOKIE, OWNER_PATTERN
 
 HERE = "http://127.0.0.1:7860"
 
@@ -106,7 +106,8 @@ def test_a_browser_gets_one_name_and_keeps_it() -> None:
     cookie = first.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert "set-cookie" not in here.get("/").headers
+    again = here.get("/").headers["set-cookie"]
+    assert f"{OWNER_COOKIE}={owner};" in again and "Max-Age=" in again  # renewed by every visit, or it ends in a year
     assert client().get("/").cookies[OWNER_COOKIE] != owner
 
 
@@ -121,3 +122,13 @@ def test_every_answer_carries_the_headers(path: str) -> None:
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
     refused = client().get(path, headers={"host": "evil.example"})
     assert {name: refused.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_cookies_of_other_programs_on_this_machine_take_nothing_away() -> None:
+    """Cookies do not know ports: whatever else runs on 127.0.0.1 sends us its own."""
+    owner = "0123456789abcdef" * 2
+    for foreign in ('x={"a":1}', "a b", "foo/bar=1", "=", "x=é"):
+        header = f"{foreign}; {OWNER_COOKIE}={owner}".encode("latin-1")
+        answer: Any = client().get("/", headers={b"cookie": header})
+        assert answer.status_code == 200, foreign
+        assert answer.cookies[OWNER_COOKIE] == owner, foreign

@@ -225,12 +225,40 @@ def test_reuse_of_what_is_not_there_is_a_sentence(client: TestClient, picked: An
     assert message == "There is no such job in your list."
 
 
-def test_settings_are_saved_and_new_pages_begin_with_them(app: App, client: TestClient) -> None:
-    save = event(client, "settings_submit")
+def settings_window(client: TestClient) -> dict[str, Any]:
+    """What the Settings tab of a newly opened page sends, by the endings of its ids, in the order of its inputs."""
     config = client.get("/config").json()
     components = {component["id"]: component["props"] for component in config["components"]}
-    values = {components[i]["elem_id"].removeprefix("setting_"): components[i]["value"] for i in save["inputs"]}
-    message, done, _ = send(client, save, list({**values, "default_steps": 33, "image_format": "webp"}.values()))
+    inputs = event(client, "settings_submit")["inputs"]
+    return {components[i]["elem_id"].removeprefix("setting_"): components[i]["value"] for i in inputs}
+
+
+def test_two_windows_do_not_undo_each_other_s_settings(app: App, client: TestClient) -> None:
+    save, look = event(client, "settings_submit"), event(client, "tab_settings", "select")
+    first = settings_window(client)
+    second = {**first, "preview_every": 7}  # edited here, not saved yet
+    send(client, save, list({**first, "default_steps": 33}.values()))
+
+    told = send(client, look, list(second.values()))
+    names = [name for name in second if name != "settings_shown"]
+    shown, *values = told
+    seen = dict(zip(names, values, strict=True))
+    assert seen["default_steps"] == 33
+    assert seen["preview_every"] == {"__type__": "update"}
+
+    send(client, save, list({**second, "default_steps": 33, "settings_shown": shown}.values()))
+    assert (app.settings.value.default_steps, app.settings.value.preview_every) == (33, 7)
+
+    # and without looking: only what was changed in a window is saved by it
+    send(client, save, list({**second, "default_cfg_scale": 3.0}.values()))
+    assert (app.settings.value.default_steps, app.settings.value.default_cfg_scale) == (33, 3.0)
+
+
+def test_settings_are_saved_and_new_pages_begin_with_them(app: App, client: TestClient) -> None:
+    save = event(client, "settings_submit")
+    values = settings_window(client)
+    changed = {**values, "default_steps": 33, "image_format": "webp"}
+    message, done, *_ = send(client, save, list(changed.values()))
     assert (message, done.split(".")[0]) == ("", "Saved")
     assert (app.settings.value.default_steps, app.settings.value.image_format) == (33, "webp")
     fresh = by_id(client.get("/config").json())
@@ -252,10 +280,7 @@ def test_a_bad_setting_is_a_sentence_and_saves_nothing(
     app: App, client: TestClient, change: dict[str, Any], words: str
 ) -> None:
     save = event(client, "settings_submit")
-    config = client.get("/config").json()
-    components = {component["id"]: component["props"] for component in config["components"]}
-    values = {components[i]["elem_id"].removeprefix("setting_"): components[i]["value"] for i in save["inputs"]}
-    message, done, _ = send(client, save, list({**values, **change}.values()))
+    message, done, *_ = send(client, save, list({**settings_window(client), **change}.values()))
     assert message.startswith(words)
     assert done == ""
     assert app.settings.value == Settings()

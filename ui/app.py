@@ -31,8 +31,8 @@ def build(app: App) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
                 txt2img.build(page, app, form)
-            with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
-                settings.build(app, renew)
+            with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
+                settings.build(app, tab, renew)
         checkpoint.listen(page, form, renew)
     page.queue(api_open=False)
     return page

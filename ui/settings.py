@@ -1,5 +1,6 @@
 """The Settings tab, made from the schema of `backend.settings.Settings`: a new setting needs no line here."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,8 +22,12 @@ ELSEWHERE = {"checkpoint"}  # set on top of the page, where it is chosen
 LONG_TEXT = 1000  # characters that a text may have before it gets several lines
 
 
-def build(app: App, saved: Callable[[], None]) -> None:
-    """Lay the tab out; `saved()` is called when settings have changed, and then renews what newly opened pages show."""
+def build(app: App, tab: gr.Tab, saved: Callable[[], None]) -> None:
+    """Lay the tab out; `saved()` is called when settings have changed, and then renews what newly opened pages show.
+
+    Every window knows what it was shown (`shown`): it saves only what was changed in it, and takes up what another
+    window changed whenever the tab is opened.
+    """
     schema = Settings.model_json_schema()["properties"]
     sections = dict.fromkeys(row["section"] for name, row in schema.items() if name not in ELSEWHERE)
     components: dict[str, Component] = {}
@@ -30,6 +35,7 @@ def build(app: App, saved: Callable[[], None]) -> None:
         with gr.Row(elem_id="settings_head"):
             piece("settings_search.html")
             save = gr.Button("Save settings", variant="primary", elem_id="settings_submit")
+        shown = gr.Textbox(_json(app.settings.value), visible="hidden", elem_id="settings_shown")
         message, done = notice("settings_message"), notice("settings_done", good=True)
         piece("settings_problems.html", "settings_problems", script="problems", value=app.settings.problems)
         with gr.Column(elem_id="settings_sections"):
@@ -41,21 +47,39 @@ def build(app: App, saved: Callable[[], None]) -> None:
                             components[name] = _component(name, row, getattr(app.settings.value, name))
             places = piece("settings_places.html", "settings_places", script="places", value=_places(app))
 
-    def submit(**values: Any) -> dict[Block, Any]:
+    def submit(base: str, **values: Any) -> dict[Block, Any]:
+        before = json.loads(base)
         try:
-            app.settings.update(_given(values, schema))
+            given = _given(values, schema)
+            app.settings.update({name: value for name, value in given.items() if value != before[name]})
         except UserError as error:
             return {message: str(error), done: ""}
         except OSError as error:
             return {message: f"The settings could not be written: {error.strerror or error}.", done: ""}
+        now = app.settings.value
         for name, component in components.items():
-            component.value = getattr(app.settings.value, name)
+            component.value = getattr(now, name)
+        shown.value = _json(now)
         places.value = _places(app)
         saved()
-        return {message: "", done: "Saved. New defaults stand in newly opened pages.", places: places.value}
+        told = {message: "", done: "Saved. New defaults stand in newly opened pages.", places: places.value}
+        return {**told, shown: shown.value, **{component: component.value for component in components.values()}}
 
-    fields: dict[str, Block] = {**components}
-    save.click(submit, None, [message, done, places], inputs_kwargs=fields, preprocess=False, **SHORT_EVENT)
+    def look(base: str, **values: Any) -> dict[Block, Any]:
+        """What another window has saved; what is being edited in this one stays."""
+        before, now = json.loads(base), app.settings.value.model_dump()
+        untouched = {name: component for name, component in components.items() if values[name] == before[name]}
+        fresh = {component: now[name] for name, component in untouched.items()}
+        return {shown: json.dumps({**before, **{name: now[name] for name in untouched}}), **fresh}
+
+    fields: dict[str, Block] = {**components, "base": shown}
+    every = [shown, *components.values()]
+    save.click(submit, None, [message, done, places, *every], inputs_kwargs=fields, preprocess=False, **SHORT_EVENT)
+    tab.select(look, None, every, inputs_kwargs=fields, preprocess=False, **SHORT_EVENT)
+
+
+def _json(settings: Settings) -> str:
+    return json.dumps(settings.model_dump())
 
 
 def _component(name: str, row: Mapping[str, Any], value: Any) -> Component:

@@ -63,12 +63,20 @@ class Catalog:
                 places = ", ".join(str(folder) for folder in self._folders)
                 raise ModelFileError(f"There is no checkpoint: put a {SUFFIX} file into {places}.")
             return next((record for record in usable if record.name == STARTER), usable[0])
-        wanted = name.partition(" [")[0].removesuffix(SUFFIX).lower()
-        for record in records:
-            if wanted in (record.name.lower(), record.name.lower().rpartition("/")[2]):
-                if not record.family:
-                    raise ModelFileError(record.problem)
-                return record
+        full = name.removesuffix(SUFFIX).lower()
+        short = name.partition(" [")[0].removesuffix(SUFFIX).lower()
+        # The nearest way of naming wins: `base` is that file, and only without one `anime/base`.
+        for wanted in (
+            lambda known: known == name,
+            lambda known: known.lower() == full,
+            lambda known: known.lower() == short,
+            lambda known: known.lower().rpartition("/")[2] == short,
+        ):
+            for record in records:
+                if wanted(record.name):
+                    if not record.family:
+                        raise ModelFileError(record.problem)
+                    return record
         raise ModelFileError(unknown_name("checkpoint", name, [record.name for record in records]))
 
     def _record(self, path: Path, folder: Path, size: int, modified: int) -> ModelRecord:

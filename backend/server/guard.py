@@ -7,17 +7,17 @@ A browser lets any website send requests to a server on the same machine, and le
 import re
 import secrets
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.server.owner import OWNER_COOKIE
+from backend.errors import UserError
+from backend.server.owner import OWNER_COOKIE, owner_of
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OWNER_PATTERN = re.compile(r"[0-9a-f]{32}")
 YEAR = 365 * 24 * 3600  # seconds
 FORBIDDEN_SOCKET = 4403  # our close code: as 403, in the range that is free to use
 
@@ -56,7 +56,7 @@ class Guard:
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
-            await self._app(scope, receive, _with_headers(send, _new_owner(scope, headers)))
+            await self._app(scope, receive, _with_headers(send, _owner(scope)))
 
     def _fault(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Status and sentence of what is wrong with a request, if something is."""
@@ -76,12 +76,15 @@ class Guard:
         return None
 
 
-def _new_owner(scope: Scope, headers: Headers) -> str | None:
-    """A name for a browser that has none yet: 128 random bits. Only a page gives one, or two files loaded at once
-    would name it twice."""
-    cookies = SimpleCookie(headers.get("cookie", ""))
-    known = OWNER_COOKIE in cookies and OWNER_PATTERN.fullmatch(cookies[OWNER_COOKIE].value)
-    return None if known or scope["path"] != "/" else secrets.token_hex(16)
+def _owner(scope: Scope) -> str | None:
+    """The name of the browser that opens the page: its own, so that the cookie is renewed, or 128 random bits for one
+    that has none yet. Only the page gives one, or two files loaded at once would name a browser twice."""
+    if scope["path"] != "/":
+        return None
+    try:
+        return owner_of(HTTPConnection(scope))
+    except UserError:
+        return secrets.token_hex(16)
 
 
 def _with_headers(send: Send, owner: str | None) -> Send:

@@ -7,7 +7,7 @@ from typing import Protocol
 from backend.errors import UserError
 
 OWNER_COOKIE = "atelier_owner"
-_NAME = re.compile(r"[0-9a-f]{32}")
+OWNER_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 
 class WithCookies(Protocol):
@@ -20,7 +20,7 @@ class WithCookies(Protocol):
 def owner_of(connection: WithCookies) -> str:
     """The owner's name, 32 hex digits. Raises `UserError` if the browser sent none, or something else."""
     name = connection.cookies.get(OWNER_COOKIE, "")
-    if not _NAME.fullmatch(name):
+    if not OWNER_PATTERN.fullmatch(name):
         raise UserError(
             f"This browser did not send the cookie {OWNER_COOKIE!r} that says which pictures are yours: "
             "allow cookies for this address, then reload the page."

@@ -316,6 +316,12 @@ def test_settings_are_found_saved_and_refused(studio: Studio, witness: Witness) 
     expect(page.locator("#settings_done")).to_contain_text("Saved.")
     expect(page.locator("#settings_message p")).to_be_hidden()
     assert studio.app.settings.value.preview_every == 3
+    # What another window saves stands here when the tab is opened again.
+    studio.app.settings.update({"default_steps": 44})
+    page.get_by_role("tab", name="txt2img").click()
+    page.get_by_role("tab", name="Settings").click()
+    page.locator("#settings_search").fill("sampling steps")
+    expect(page.locator("#setting_default_steps input")).to_have_value("44")
     page.locator("#settings_search").fill("")
     expect(page.locator("#settings_places")).to_contain_text(str(studio.app.options.data_dir))
 

@@ -49,13 +49,15 @@ export class Channel extends EventTarget {
     old?.close();
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
-      this.#wait = SHORTEST_WAIT;
       this.#heard = Date.now();
       this.#tell("open");
     };
     socket.onmessage = (event) => {
       this.#heard = Date.now();
-      if (typeof event.data === "string") this.#tell("message", JSON.parse(event.data));
+      const news = typeof event.data === "string" ? JSON.parse(event.data) : null;
+      // A browser that is turned away opens its socket too: only what is no problem ends the growing waits.
+      if (news?.type !== "problem") this.#wait = SHORTEST_WAIT;
+      if (news) this.#tell("message", news);
       else this.#tell("preview", unpack(event.data));
     };
     socket.onclose = () => {

@@ -11,6 +11,7 @@ const opened = () => document.querySelector("dialog[open], [role=listbox]:not([h
 document.addEventListener(
   "keydown",
   (event) => {
+    if (event.isComposing) return; // Enter and Esc belong to the input method then
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       const generate = visible("txt2img_generate");
       if (!generate || document.querySelector("dialog[open]")) return;

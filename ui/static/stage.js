@@ -98,7 +98,7 @@ export class Stage {
     try {
       await image.decode();
     } catch {
-      if (name === this.#wanted) this.#missing(picture.url);
+      if (name === this.#wanted) this.#missing(name);
       return;
     }
     if (name === this.#wanted) this.#put(image); // else a newer one overtook it
@@ -130,6 +130,7 @@ export class Stage {
     this.#hide();
     const answer = await fetch(address).catch(() => null);
     const sentence = answer && !answer.ok ? await answer.text() : "This picture could not be shown.";
+    if (address !== this.#wanted) return; // another picture was chosen meanwhile
     this.#root.toggleAttribute("data-missing", true);
     say(this.#root.querySelector(".missing"), sentence);
   }
