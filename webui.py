@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from backend.paths import ROOT
-
 HOST = "127.0.0.1"
 PORT = 7860
 PORTS_TRIED = 100
@@ -63,7 +61,7 @@ def main() -> None:
         isolate(arguments.data_dir)
         serve(arguments, listener)
     except (OSError, sqlite3.Error) as error:
-        fail(f"The data folder {arguments.data_dir or ROOT} cannot be used: {error}.")
+        fail(f"The data folder {arguments.data_dir or 'of this checkout'} cannot be used: {error}.")
 
 
 def fail(sentence: str) -> NoReturn:
@@ -95,6 +93,8 @@ def take_port(wanted: int | None) -> socket.socket:
 
 def isolate(data_dir: Path | None) -> None:
     """Take the libraries' settings out of the environment's hands: no analytics, no hub, no shared folders."""
+    from backend.paths import ROOT
+
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     cache = (data_dir or ROOT) / "cache"
@@ -115,6 +115,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     from backend.app import App, Options
     from backend.claim import claim
     from backend.errors import UserError
+    from backend.paths import ROOT
     from backend.server import live, pictures
     from backend.server.guard import Guard
     from ui.app import mount
