@@ -71,7 +71,7 @@ class Engine:
             denoise = self._denoiser(request, sampler, model)
             watch = _Watch(job, request, model, self._settings, steps=sampler.taken(request.steps))
             for batch in range(request.batch_count):
-                job.check()
+                job.next_pictures()
                 seeds = request.seeds(batch)
                 latents, stop = self._sample(sampler, denoise, sigmas, seeds, model, request, watch)
                 if latents is not None and (stop is None or self._settings.value.save_interrupted):
@@ -186,7 +186,8 @@ class _Watch:
         self._settings = settings
         self._steps = steps
         self._batch = 1
-        self._done = 0  # steps of all batches
+        self._done = 0  # steps of all batches, those that were skipped too
+        self._made = 0  # steps that took their time
         self._started = time.monotonic()
         self._preview: bytes | None = None
         self._previewed = 0.0
@@ -194,8 +195,9 @@ class _Watch:
     def __call__(self, step: int, denoised: Tensor) -> None:
         self.denoised = denoised
         self._done += 1
+        self._made += 1
         now = time.monotonic()
-        rate = self._done / max(now - self._started, 1e-6)
+        rate = self._made / max(now - self._started, 1e-6)
         self._job.emit(
             Progress(
                 step=step + 1,

@@ -1,6 +1,7 @@
 """Jobs that survive the process, in SQLite."""
 
 import json
+import logging
 import sqlite3
 import threading
 from dataclasses import asdict
@@ -11,6 +12,8 @@ from backend.errors import OutputError, UserError
 from backend.events import Event, Failed, Finished, ImageReady, Interrupted
 from backend.jobs import Job, State
 from backend.request import GenerationRequest
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 create table if not exists jobs (
@@ -38,16 +41,18 @@ class SQLiteJobStore:
         """Every job in order: ended ones with their pictures, queued ones to be done, a running one as failed."""
         with self._lock:
             rows = self._database.execute(
-                "select id, owner, created, state, message, request, images from jobs order by rank, created"
+                "select id, owner, created, rank, state, message, request, images from jobs order by rank, created"
             ).fetchall()
         jobs = []
-        for id, owner, created, state, message, request, images in rows:
+        for id, owner, created, rank, state, message, request, images in rows:
             try:
                 job = Job(GenerationRequest.from_json(request), owner, id=id, created=created)
-            except UserError:
-                continue  # written by a newer Atelier; its row stays
-            for image in json.loads(images):
-                job.emit(ImageReady(**{**image, "path": Path(image["path"])}))
+                for image in json.loads(images):
+                    job.emit(ImageReady(**{**image, "path": Path(image["path"])}))
+            except (UserError, TypeError, ValueError, KeyError) as error:
+                log.warning("Job %s cannot be read (%s); a newer Atelier may: its row stays.", id, error)
+                continue
+            job.rank = rank
             ending = _ending(state, message)
             if ending:
                 job.emit(ending)
@@ -60,23 +65,25 @@ class SQLiteJobStore:
         message = next((event.message for event in events if isinstance(event, Failed)), "")
         images = json.dumps([{**asdict(image), "path": str(image.path)} for image in job.images])
         row = (job.id, job.owner, job.created, job.rank, job.state, message, job.request.to_json(), images)
-        try:
-            with self._lock:
-                self._database.execute(UPSERT, row)
-        except sqlite3.Error as error:
-            raise OutputError(
-                f"The queue could not be written to the disk ({error}): make room and try again."
-            ) from error
+        self._write(UPSERT, row)
 
     def forget(self, job: Job) -> None:
-        """Remove the job's row; its pictures stay."""
-        with self._lock:
-            self._database.execute("delete from jobs where id = ?", (job.id,))
+        """Remove the job's row; its pictures stay. Raises `OutputError` when the disk says no."""
+        self._write("delete from jobs where id = ?", (job.id,))
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
         with self._lock:
             self._database.close()
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            with self._lock:
+                self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"The queue could not be written to the disk ({error}): make room and try again."
+            ) from error
 
 
 def _ending(state: State, message: str) -> Event | None:

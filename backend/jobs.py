@@ -5,6 +5,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
@@ -29,7 +30,7 @@ class Job:
         self.request = request
         self.owner = owner
         self.created = time.time() if created is None else created
-        self.rank = 0  # place in the line, given by the queue
+        self.rank = 0  # the list is in this order; given by the queue
         self._events: list[tuple[int, Event]] = []
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
@@ -98,20 +99,33 @@ class Job:
 
     def cancel(self) -> None:
         """End the whole job at the next step; pictures that are there are kept."""
-        self._wish = Cancelled
+        with self._changed:
+            self._wish = Cancelled
 
     def skip(self) -> None:
         """End the pictures being made now at the next step, and go on with the next."""
-        if self._wish is None:
-            self._wish = Skipped
+        with self._changed:
+            if self._wish is None:
+                self._wish = Skipped
+
+    def next_pictures(self) -> None:
+        """Called by the engine before each batch: forgets a skip that came too late for the one before, then checks.
+
+        Raises `Cancelled`.
+        """
+        with self._changed:
+            if self._wish is Skipped:
+                self._wish = None
+            self.check()
 
     def check(self) -> None:
         """Called by the engine between steps: raises `Cancelled` or `Skipped` when somebody asked for it."""
-        if self._wish is Skipped:
-            self._wish = None
-            raise Skipped
-        if self._wish is Cancelled:
-            raise Cancelled
+        with self._changed:
+            wish = self._wish
+            if wish is Skipped:
+                self._wish = None
+        if wish:
+            raise wish
 
 
 class Worker(Protocol):
@@ -131,6 +145,8 @@ class JobStore(Protocol):
 class JobQueue:
     """Jobs in order, one worker thread for the device, fair between owners.
 
+    Who only looks (`jobs`, `find`, `line`) does not take the queue's lock, under which jobs are flushed to the disk.
+
     `prepare(request)` runs at the door, in the caller's thread: it returns the request as it will be run, or raises
     `UserError`, and then nothing is queued. `worker()` is called once, on the worker thread: it may take its time.
     """
@@ -145,14 +161,16 @@ class JobQueue:
         self._make_worker = worker
         self._prepare = prepare
         self._store = store
-        self._jobs: list[Job] = []  # oldest first: ended, running, then queued in their order
+        # Oldest first: ended, running, then queued in their order. Replaced whole, so that readers need no lock.
+        self._jobs: tuple[Job, ...] = tuple(store.load()) if store else ()
         self._changed = threading.Condition()
         self._listeners: set[Callable[[Job], None]] = set()
-        self._last_owner = ""
+        self._turns: dict[str, int] = {}  # of each owner the last one
+        self._turn = itertools.count(1)
         self._closing = False
         self._thread: threading.Thread | None = None
-        for job in store.load() if store else []:
-            self._add(job)
+        for job in self._jobs:
+            job.listen(self._on_event)
 
     def start(self) -> None:
         """Begin to work, on a thread of its own."""
@@ -171,15 +189,14 @@ class JobQueue:
             self._thread.join(timeout)
 
     def submit(self, request: GenerationRequest, owner: str) -> Job:
-        """Queue a request for `owner`. Raises `UserError` when it cannot be run as it is."""
+        """Queue a request for `owner`. Raises `UserError` when it cannot be run as it is, or not be written down."""
         job = Job(self._prepare(request), owner)
         with self._changed:
-            self._add(job)
-            try:
-                self._save(job)
-            except OutputError:
-                self._jobs.remove(job)
-                raise
+            job.rank = self._jobs[-1].rank + 1 if self._jobs else 0
+            self._save(job)
+            job.listen(self._on_event)
+            self._jobs = (*self._jobs, job)
+            self._forget_oldest(owner)
             self._changed.notify_all()
         self._tell(job)
         return job
@@ -190,8 +207,19 @@ class JobQueue:
 
     def jobs(self, owner: str) -> list[Job]:
         """The owner's jobs, in the order they run or ran."""
-        with self._changed:
-            return [job for job in self._jobs if job.owner == owner]
+        return [job for job in self._jobs if job.owner == owner]
+
+    def line(self) -> Iterator[Job]:
+        """Everybody's queued jobs in the order they will run: owners take turns, longest unserved first."""
+        waiting: dict[str, deque[Job]] = {}
+        for job in self._jobs:
+            if job.state == "queued":
+                waiting.setdefault(job.owner, deque()).append(job)
+        owners = sorted(waiting, key=lambda owner: self._turns.get(owner, 0))
+        while owners:
+            for owner in owners:
+                yield waiting[owner].popleft()
+            owners = [owner for owner in owners if waiting[owner]]
 
     def find(self, id: str, owner: str) -> Job:
         """The owner's job of that id; `InvalidRequest` if there is none (also when it is somebody else's)."""
@@ -215,7 +243,10 @@ class JobQueue:
                 self.cancel(job)
 
     def move(self, job: Job, places: int) -> None:
-        """Move a queued job `places` later (negative: earlier) among its owner's queued jobs."""
+        """Move a queued job `places` later (negative: earlier) among its owner's queued jobs.
+
+        Raises `OutputError` when the disk says no: then it has moved until the next start.
+        """
         with self._changed:
             mine = [other for other in self._jobs if other.owner == job.owner and other.state == "queued"]
             if job not in mine:
@@ -225,18 +256,22 @@ class JobQueue:
             ranks = [other.rank for other in mine]
             mine.remove(job)
             mine.insert(target, job)
+            line = list(self._jobs)
             for slot, rank, other in zip(slots, ranks, mine, strict=True):
-                self._jobs[slot], other.rank = other, rank
+                line[slot], other.rank = other, rank
+            self._jobs = tuple(line)
+            self._tell(job)
+            for other in mine:
                 self._save(other)
-        self._tell(job)
 
     def forget(self, job: Job) -> None:
-        """Take an ended job out of the list; its pictures stay where they are."""
+        """Take an ended job out of the list; its pictures stay where they are.
+
+        Raises `OutputError` when the disk says no: then it stays.
+        """
         with self._changed:
             if job.ended and job in self._jobs:
-                self._jobs.remove(job)
-                if self._store:
-                    self._store.forget(job)
+                self._drop(job)
         self._tell(job)
 
     def subscribe(self, listener: Callable[[Job], None]) -> Callable[[], None]:
@@ -244,15 +279,18 @@ class JobQueue:
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
-    def _add(self, job: Job) -> None:
-        job.listen(self._on_event)
-        job.rank = self._jobs[-1].rank + 1 if self._jobs else 0
-        self._jobs.append(job)
-        ended = [other for other in self._jobs if other.owner == job.owner and other.ended]
-        for other in ended[:-KEPT_JOBS]:
-            self._jobs.remove(other)
-            if self._store:
-                self._store.forget(other)
+    def _forget_oldest(self, owner: str) -> None:
+        ended = [job for job in self.jobs(owner) if job.ended]
+        try:
+            for job in ended[:-KEPT_JOBS]:
+                self._drop(job)
+        except OutputError as error:
+            log.warning("%s", error)  # the next job tries again
+
+    def _drop(self, job: Job) -> None:
+        if self._store:
+            self._store.forget(job)
+        self._jobs = tuple(other for other in self._jobs if other is not job)
 
     def _save(self, job: Job) -> None:
         if self._store:
@@ -274,14 +312,7 @@ class JobQueue:
             listener(job)
 
     def _next(self) -> Job | None:
-        """The next job: the oldest of the owner whose turn it is. Owners take turns."""
-        queued = [job for job in self._jobs if job.state == "queued"]
-        if not queued:
-            return None
-        owners = list(dict.fromkeys(job.owner for job in queued))
-        others = [owner for owner in owners if owner != self._last_owner]
-        turn = (others or owners)[0]
-        return next(job for job in queued if job.owner == turn)
+        return next(self.line(), None)
 
     def _work(self) -> None:
         worker: Worker | None = None
@@ -297,7 +328,7 @@ class JobQueue:
                 job = self._next()
                 if self._closing or job is None:
                     return
-                self._last_owner = job.owner
+                self._turns[job.owner] = next(self._turn)
                 job.emit(Started())
             worker = self._run(worker, job)
 

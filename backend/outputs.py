@@ -1,6 +1,7 @@
 """Finished pictures to files: whole or not there, never over another, with their recipe inside."""
 
 import io
+import logging
 import re
 import threading
 import time
@@ -18,11 +19,29 @@ from backend.request import GenerationRequest
 if TYPE_CHECKING:
     from backend.settings import Settings
 
+log = logging.getLogger(__name__)
+
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 PARAMETERS = "parameters"  # the chunk A1111 and everybody after it reads
 REQUEST = "atelier"  # our own: the request as lossless JSON
 USER_COMMENT, IMAGE_DESCRIPTION, EXIF_IFD = 0x9286, 0x010E, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
+NUMBER = "[number]"
+# What the words of a pattern can become, where that is not just anything.
+FORMS = {
+    "number": r"\d{5,}",
+    "seed": r"\d+",
+    "date": r"\d{4}-\d\d-\d\d",
+    "time": r"\d{6}",
+    "prompt_words": r"[\w ]*",
+    "sampler": ".*",
+    "schedule": ".*",
+    "steps": r"\d+",
+    "cfg": r"[\d.]+",
+    "width": r"\d+",
+    "height": r"\d+",
+    "model_name": ".*",
+}
 PNG_COMPRESSION = 4  # a fifth of level 6's time for a few percent of size
 
 
@@ -34,7 +53,7 @@ class Outputs:
         self._settings = settings
         self._default_folder = folder
         self._lock = threading.Lock()
-        self._numbers: dict[Path, int] = {}
+        self._numbers: dict[tuple[Path, str], int] = {}
 
     @property
     def folder(self) -> Path:
@@ -49,14 +68,14 @@ class Outputs:
         """
         settings = self._settings()
         folder = self.folder / "txt2img" / time.strftime("%Y-%m-%d")
-        data = encode(image, settings.image_format, settings.image_quality, infotext, request.to_json())
+        suffix, data = _encode_whole(image, settings, infotext, request.to_json())
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._lock:
                 while True:
-                    number = self._next_number(folder)
+                    number = self._next_number(folder, settings.name_pattern)
                     name = file_name(settings.name_pattern, request, number, schedule)
-                    path = folder / (name + SUFFIXES[settings.image_format])
+                    path = folder / (name + suffix)
                     try:
                         create_atomically(path, data)
                     except FileExistsError:
@@ -68,12 +87,24 @@ class Outputs:
                 "Make room or choose another output folder in Settings, then retry the job."
             ) from error
 
-    def _next_number(self, folder: Path) -> int:
-        if folder not in self._numbers:
-            found = (re.match(r"\d+", path.name) for path in folder.iterdir())
-            self._numbers[folder] = max((int(match[0]) for match in found if match), default=-1)
-        self._numbers[folder] += 1
-        return self._numbers[folder]
+    def _next_number(self, folder: Path, pattern: str) -> int:
+        if (folder, pattern) not in self._numbers:
+            found = (number_in(path.stem, pattern) for path in folder.iterdir())
+            self._numbers[folder, pattern] = max((number for number in found if number is not None), default=-1)
+        self._numbers[folder, pattern] += 1
+        return self._numbers[folder, pattern]
+
+
+def _encode_whole(image: Image.Image, settings: "Settings", infotext: str, request: str) -> tuple[str, bytes]:
+    """Suffix and bytes in the format of the settings, or as PNG where that one has no room for the recipe."""
+    format = settings.image_format
+    try:
+        return SUFFIXES[format], encode(image, format, settings.image_quality, infotext, request)
+    except ValueError as error:
+        if format == "png":
+            raise
+        log.warning("The parameters are too long for %s (%s): the picture is saved as PNG.", format.upper(), error)
+        return SUFFIXES["png"], encode(image, "png", settings.image_quality, infotext, request)
 
 
 def encode(image: Image.Image, format: str, quality: int, infotext: str, request: str) -> bytes:
@@ -97,9 +128,13 @@ def encode(image: Image.Image, format: str, quality: int, infotext: str, request
 
 
 def file_name(pattern: str, request: GenerationRequest, number: int, schedule: str) -> str:
-    """A file name without suffix from the settings' pattern: safe on every file system, never empty or too long."""
+    """A file name without suffix from the settings' pattern: safe on every file system, never empty or too long.
+
+    What is too long is cut, but never the number: names must differ.
+    """
+    digits = f"{number:05d}"
     words = {
-        "number": f"{number:05d}",
+        "number": digits,
         "seed": str(request.seed),
         "date": time.strftime("%Y-%m-%d"),
         "time": time.strftime("%H%M%S"),
@@ -112,8 +147,46 @@ def file_name(pattern: str, request: GenerationRequest, number: int, schedule: s
         "height": str(request.height),
         "model_name": request.checkpoint.rpartition("/")[2],
     }
-    if "[number]" not in pattern:
-        pattern = f"[number]-{pattern}"  # names must differ
-    name = re.sub(r"\[(\w+)\]", lambda match: words.get(match[1], match[0]), pattern)
-    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name).strip(" .")
-    return name.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip(" .")
+    before, after = (
+        _safe(re.sub(r"\[(\w+)\]", lambda match: words.get(match[1], match[0]), part)) for part in _around(pattern)
+    )
+    before = _cut(before.lstrip(" ."), LONGEST_NAME - len(digits))
+    after = _cut(after, LONGEST_NAME - len(digits) - len(before.encode()))
+    return f"{before}{digits}{after.rstrip(' .')}"
+
+
+def number_in(name: str, pattern: str) -> int | None:
+    """The running number in a file name without suffix, if it is one that `file_name` makes of this pattern."""
+    known: set[str] = set()
+
+    def form(match: re.Match[str]) -> str:
+        word = match[1]
+        if word not in FORMS:
+            return match[0]
+        if word in known:
+            return f"(?P={word})"
+        known.add(word)
+        return f"(?P<{word}>{FORMS[word]})"
+
+    before, after = _around(pattern)
+    before, number, after = (re.sub(r"\\\[(\w+)\\\]", form, re.escape(_safe(part))) for part in (before, NUMBER, after))
+    forms = [before + number + after]
+    if len(name.encode()) > LONGEST_NAME - 4:  # cut within a character, behind the number or in front of it
+        forms += [rf"{before}{number}.*", r".*(?P<number>\d{5})"]
+    matches = (re.fullmatch(form, name) for form in forms)
+    return next((int(match["number"]) for match in matches if match), None)
+
+
+def _around(pattern: str) -> tuple[str, str]:
+    """What a pattern has in front of its number and behind it; where it has none, the number comes first."""
+    before, _, after = pattern.partition(NUMBER) if NUMBER in pattern else ("", NUMBER, f"-{pattern}")
+    return before.lstrip(" ."), after.rstrip(" .")
+
+
+def _safe(text: str) -> str:
+    return re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", text)
+
+
+def _cut(text: str, size: int) -> str:
+    """The beginning of `text` that takes at most `size` bytes, in whole characters."""
+    return text.encode()[:size].decode(errors="ignore")

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -15,9 +16,22 @@ SCHEMA = "create table if not exists things (name text);"
 
 def filled(path: Path) -> bytes:
     database = open_database(path, SCHEMA)
+    database.execute("begin")
     database.executemany("insert into things values (?)", [(f"thing {k}" * 50,) for k in range(500)])
+    database.execute("commit")
     database.close()
     return path.read_bytes()
+
+
+def killed(path: Path) -> None:
+    """Write what a killed program leaves: 500 things in the database, and one more that only its log holds."""
+    original = path.with_name("original")
+    filled(original)
+    database = open_database(original, SCHEMA)
+    database.execute("insert into things values ('late')")
+    for companion in ("", "-wal", "-shm"):
+        shutil.copy(f"{original}{companion}", f"{path}{companion}")
+    database.close()
 
 
 def test_what_was_written_is_there_again(tmp_path: Path) -> None:
@@ -40,8 +54,38 @@ def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(damage: str, tmp_path:
     path.write_bytes(data)
     fresh = open_database(path, SCHEMA)
     assert fresh.execute("select count(*) from things").fetchone() == (0,)
-    (aside,) = tmp_path.glob("a.sqlite3.bad-*")
+    (aside,) = tmp_path.glob("a.sqlite3.bad-*[0-9]")
     assert aside.read_bytes() == data
+
+
+@pytest.mark.parametrize("damage", ["text", "overwritten"])
+def test_the_log_of_a_damaged_file_is_kept_with_it(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite3"
+    killed(path)
+    whole, late = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    data = {"text": b"no database " * 800, "overwritten": whole[:5000] + b"\xff" * 9000 + whole[14000:]}[damage]
+    path.write_bytes(data)
+    fresh = open_database(path, SCHEMA)
+    assert fresh.execute("select count(*) from things").fetchone() == (0,)
+    (aside,) = tmp_path.glob("a.sqlite3.bad-*[0-9]")
+    assert aside.read_bytes() == data
+    assert Path(f"{aside}-wal").read_bytes() == late
+    assert Path(f"{aside}-shm").exists()
+
+
+def test_a_healthy_file_that_cannot_be_opened_now_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite3"
+    killed(path)
+    before = {file.name: file.read_bytes() for file in (path, Path(f"{path}-wal"))}
+    hindrance = Path(f"{path}-journal")
+    hindrance.mkdir()  # SQLite looks for a journal there first, and meets an I/O error
+    with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        open_database(path, SCHEMA)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert [file.name for file in tmp_path.iterdir() if "bad" in file.name] == []
+    hindrance.rmdir()
+    again = open_database(path, SCHEMA)
+    assert again.execute("select count(*) from things").fetchone() == (501,)
 
 
 def test_a_queue_starts_with_a_damaged_file(tmp_path: Path) -> None:

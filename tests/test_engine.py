@@ -1,6 +1,7 @@
 """The real engine on a tiny checkpoint with random weights: mechanics, not meaning."""
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from backend.app import App, Options
 from backend.errors import InvalidRequest, ModelFileError
-from backend.events import Event, Failed, Finished, ImageReady, Interrupted, Progress
+from backend.events import Event, Failed, Finished, ImageReady, Interrupted, Loading, Progress
 from backend.jobs import Job
 from backend.request import GenerationRequest
 from backend.sampling.samplers import SAMPLER_NAMES
@@ -158,6 +159,47 @@ def test_skip_goes_on_with_the_next(app: App) -> None:
     assert [image.seed for image in images] == [1, 2, 3]
     whole = run(app, replace(REQUEST, steps=10, seed=3))[0]
     assert images[2].path.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("moment", [Loading, ImageReady])
+def test_a_skip_while_no_picture_is_sampled_costs_nothing(moment: type[Event], app: App) -> None:
+    """While the checkpoint is loaded, or pictures are decoded and saved, there is nothing to skip."""
+
+    class LateSkip(Job):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, moment):
+                self.skip()
+
+    job = LateSkip(replace(REQUEST, batch_count=2), "me")
+    images = interrupted(app, job)
+    assert job.state == "finished"
+    whole = run(app, replace(REQUEST, batch_count=2))
+    assert [image.path.read_bytes() for image in images] == [path.read_bytes() for path in whole]
+
+
+def test_skipped_steps_do_not_count_as_speed(app: App) -> None:
+    app.settings.update({"save_interrupted": False, "previews": False})
+    told: list[tuple[float, Progress]] = []
+
+    class Impatient(Job):
+        """Skips each batch but the last after its first step."""
+
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Progress):
+                told.append((time.monotonic(), event))
+                if event.batch < event.batches:
+                    self.skip()
+
+    interrupted(app, Impatient(replace(REQUEST, batch_count=6, steps=40), "me"))
+    made = len(told)
+    assert made == 5 + 40
+    (first, _), (before, _), (_, last) = told[0], told[-2], told[-1]
+    assert last.rate * (before - first) <= made  # the rate is over a longer time than that
+    for _, progress in told:
+        left = (progress.batches - progress.batch) * progress.steps + progress.steps - progress.step
+        assert progress.rate * progress.remaining == pytest.approx(left)
 
 
 @pytest.mark.parametrize(

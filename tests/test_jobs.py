@@ -1,5 +1,6 @@
 """The queue with scripted workers: what is tested here is order, events and endings, not pictures."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -128,6 +129,27 @@ def test_owners_take_turns(started: Start) -> None:
     assert gate.order == ["me 0", "you 1", "me 1", "you 2", "me 2", "me 3"]
 
 
+def test_no_owner_starves(started: Start) -> None:
+    gate = Gate()
+    queue = started(gate)
+    jobs = [queue.submit(asked("A0"), "A")]
+    assert gate.entered.acquire(timeout=WAIT)
+    jobs += [queue.submit(asked(prompt), prompt[0]) for prompt in ("A1", "A2", "A3", "B0", "B1", "B2", "C0", "C1")]
+    line = [job.request.prompt for job in queue.line()]
+    assert line == ["B0", "C0", "A1", "B1", "C1", "A2", "B2", "A3"]
+    gate.open.release()  # B0 begins, and D comes: who was never served is next
+    assert gate.entered.acquire(timeout=WAIT)
+    jobs.append(queue.submit(asked("D0"), "D"))
+    line = [job.request.prompt for job in queue.line()]
+    assert line == ["C0", "D0", "A1", "B1", "C1", "A2", "B2", "A3"]
+    for _ in jobs:
+        gate.open.release()
+    for job in jobs:
+        assert ends(job)[-1] == "Finished"
+    assert gate.order == ["A0", "B0", *line]
+    assert list(queue.line()) == []
+
+
 def test_the_running_job_ends_at_a_step_and_the_next_goes_on(started: Start) -> None:
     gate = Gate()
     queue = started(gate)
@@ -244,6 +266,45 @@ def test_skip_is_told_once_and_cancel_until_the_end() -> None:
     for _ in range(2):
         with pytest.raises(Cancelled):
             job.check()
+
+
+def test_a_skip_that_came_too_late_is_forgotten_and_a_cancel_is_not() -> None:
+    job = Job(asked("a"), "me")
+    job.next_pictures()
+    job.skip()  # while a checkpoint is loaded, or a picture decoded or saved
+    job.next_pictures()
+    job.check()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.next_pictures()
+
+
+class Meddled(Job):
+    """A job that somebody cancels just when its wish was read."""
+
+    armed = False
+
+    def __getattribute__(self, name: str) -> object:
+        value = super().__getattribute__(name)
+        if name == "_wish" and self.armed:
+            self.armed = False
+            self.meddler = threading.Thread(target=self.cancel)
+            self.meddler.start()
+            self.meddler.join(0.2)  # until it has done it, unless it is kept waiting
+        return value
+
+
+@pytest.mark.parametrize("act", ["skip", "check", "next_pictures"])
+def test_nothing_weakens_a_cancel_that_comes_at_the_same_moment(act: str) -> None:
+    job = Meddled(asked("a"), "me")
+    if act != "skip":
+        job.skip()
+    job.armed = True
+    with contextlib.suppress(Skipped, Cancelled):
+        getattr(job, act)()
+    job.meddler.join(WAIT)
+    with pytest.raises(Cancelled):
+        job.check()
 
 
 def test_a_retry_asks_for_the_same_picture(started: Start) -> None:

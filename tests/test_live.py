@@ -242,6 +242,35 @@ def test_the_line_can_be_changed(stage: Stage, client: TestClient) -> None:
         until(lambda: running.state == "interrupted")
 
 
+def test_the_place_in_line_counts_everybodys_jobs(stage: Stage, client: TestClient) -> None:
+    def places(message: dict[str, Any]) -> list[int]:
+        return [job["place"] for job in message["jobs"]]
+
+    running = stage.submit("first")
+    until(lambda: running.state == "running")
+    mine = [stage.submit(prompt) for prompt in ("a", "b")]
+    with window(client) as socket:
+        hear(socket, "jobs", lambda m: places(m) == [0, 1, 2])
+        theirs = [stage.submit(prompt, owner=OTHER) for prompt in ("c", "d")]
+        # They were not served for longer, and take turns with mine; what they do is told as far as it moves my places.
+        message = hear(socket, "jobs", lambda m: places(m) == [0, 2, 4])
+        assert [job["id"] for job in message["jobs"]] == [running.id, *(job.id for job in mine)]
+        stage.app.queue.cancel(theirs[0])
+        hear(socket, "jobs", lambda m: places(m) == [0, 2, 3])
+        socket.send_json({"op": "cancel", "job": mine[0].id})
+        hear(socket, "jobs", lambda m: places(m) == [0, 0, 2])
+
+
+def test_what_changes_nothing_here_is_not_told_again(stage: Stage, client: TestClient) -> None:
+    mine = stage.submit()
+    until(lambda: mine.state == "running")
+    with window(client) as socket:
+        hear(socket, "jobs", lambda m: states(m) == ["running"])
+        stage.app.queue.cancel(stage.submit(owner=OTHER))
+        socket.send_json({"op": "answer me"})
+        assert socket.receive_json()["type"] == "problem"
+
+
 def test_a_failed_job_says_why(stage: Stage, client: TestClient) -> None:
     with window(client) as socket:
         job = stage.submit("please fail")

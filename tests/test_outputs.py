@@ -20,9 +20,9 @@ REQUEST = GenerationRequest(
 INFOTEXT = write_infotext(REQUEST, schedule="Karras", model_hash="0123456789")
 
 
-def save(folder: Path, settings: Settings, request: GenerationRequest = REQUEST) -> Path:
+def save(folder: Path, settings: Settings, request: GenerationRequest = REQUEST, infotext: str = INFOTEXT) -> Path:
     picture = Image.linear_gradient("L").convert("RGB")
-    return Outputs(lambda: settings, folder).save(picture, request, infotext=INFOTEXT, schedule="Karras")
+    return Outputs(lambda: settings, folder).save(picture, request, infotext=infotext, schedule="Karras")
 
 
 def test_infotext_is_written_as_a1111_writes_it() -> None:
@@ -63,6 +63,29 @@ def test_jpeg_and_webp_carry_both_recipes(format: Literal["jpeg", "webp"], tmp_p
         assert GenerationRequest.from_json(exif[IMAGE_DESCRIPTION]) == REQUEST
 
 
+@pytest.mark.parametrize(("format", "suffix"), [("jpeg", ".png"), ("webp", ".webp")])
+def test_a_recipe_too_long_for_the_format_costs_neither_it_nor_the_picture(
+    format: Literal["jpeg", "webp"], suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Exif in a JPEG ends at 64 KiB; the request alone has six bytes for each of these characters."""
+    request = replace(REQUEST, prompt="夜" * 9000)
+    infotext = write_infotext(request, schedule="Karras", model_hash="0123456789")
+    path = save(tmp_path, Settings(image_format=format), request, infotext)
+    assert path.suffix == suffix
+    assert [record.message for record in caplog.records] == (
+        ["The parameters are too long for JPEG (EXIF data is too long): the picture is saved as PNG."]
+        if suffix == ".png"
+        else []
+    )
+    with Image.open(path) as picture:
+        if isinstance(picture, PngImageFile):
+            assert picture.text == {"parameters": infotext, "atelier": request.to_json()}
+        else:
+            exif = picture.getexif()
+            assert exif.get_ifd(EXIF_IFD)[USER_COMMENT][8:].decode("utf-16-be") == infotext
+            assert exif[IMAGE_DESCRIPTION] == request.to_json()
+
+
 def test_numbers_go_on_and_nothing_is_overwritten(tmp_path: Path) -> None:
     first = save(tmp_path, Settings())
     (first.parent / "00007-9.png").write_bytes(b"somebody's")
@@ -92,6 +115,42 @@ def test_two_processes_with_the_same_number_both_keep_their_picture(tmp_path: Pa
 def test_the_pattern_names_the_file() -> None:
     pattern = "[seed]_[prompt_words]_[steps]-[cfg]_[width]x[height]_[model_name]_[sampler]_[nonsense]"
     assert file_name(pattern, REQUEST, 3, "Karras") == "00003-7_a red boat Zoë_20-7_64x512_starter_DPM++ 2M_[nonsense]"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "[seed]-[number]",
+        "[date]-[number]",
+        "[date]-[time] [number]-[seed]-[steps]",
+        "[prompt_words]-[number]",
+        "[sampler].[model_name].[number]",
+        "2024-[number] (c) [cfg]",
+        "[seed]",
+        "é" * 190 + "[number]",
+        "[number]" + "é" * 190,
+        "[number] of [number]",
+        " ([number]) seed ",
+        "[prompt_words]" * 14,
+        "[date][time][seed] [prompt_words] [sampler] [schedule] [steps] [cfg] [width] [height] [model_name] [number]",
+    ],
+)
+def test_numbers_go_on_wherever_the_pattern_puts_them(pattern: str, tmp_path: Path) -> None:
+    """Each `save` is a process of its own; seeds and dates are no running numbers."""
+    settings = Settings(name_pattern=pattern)
+    requests = [replace(REQUEST, seed=seed, prompt="12345 sheep") for seed in (4294967295, 7, 1234567)]
+    names = [save(tmp_path, settings, request).stem for request in requests]
+    assert [f"{k:05d}" in name for k, name in enumerate(names)] == [True, True, True], names
+
+
+@pytest.mark.parametrize("pattern", ["[prompt_words]-[number]", "x" * 190 + "[number]", "[prompt_words]"])
+def test_a_name_that_is_cut_keeps_its_number(pattern: str, tmp_path: Path) -> None:
+    request = replace(REQUEST, prompt="夜の港に浮かぶ赤い小さな船と" * 20)
+    names = [file_name(pattern, request, number, "Karras") for number in (1, 2, 123456)]
+    assert len(set(names)) == 3
+    assert all(len(name.encode()) <= 180 for name in names)
+    paths = [save(tmp_path, Settings(name_pattern=pattern), request) for _ in range(3)]
+    assert [path.stem for path in paths] == [file_name(pattern, request, number, "Karras") for number in range(3)]
 
 
 @pytest.mark.parametrize("pattern", ["[prompt_words]", "../[number]", "a/b\\c:[number]", "[number]" + "é" * 400, "."])

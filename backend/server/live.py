@@ -3,7 +3,8 @@
 To the window, as JSON text:
 
 * ``{"type": "status", ...}`` what is loaded and on what (the fields of `ModelStatus`)
-* ``{"type": "jobs", "jobs": [...]}`` all of the owner's jobs in their order, whenever any of them changes
+* ``{"type": "jobs", "jobs": [...]}`` all of the owner's jobs in their order, whenever any of them changes; `place`
+  counts everybody's queued jobs from 1, so it changes with what others do
 * ``{"type": "pictures", "job": id, "pictures": [...]}`` pictures that this window has not been told of
 * ``{"type": "progress", "job": id, "step": ...}`` the newest step; answered with ``{"op": "seen"}``
 * ``{"type": "problem", "message": ...}`` the sentence that answers an order which could not be followed
@@ -96,7 +97,7 @@ class Channel:
             self._previews.pop(job.id, None)
         news = News.PROGRESS if isinstance(newest, Progress) else News.JOBS
         for window in tuple(self._windows):
-            if window.owner == job.owner:
+            if window.owner == job.owner or news is News.JOBS:  # the places in line are everybody's
                 window.note(news)
 
     def _on_status(self) -> None:
@@ -117,6 +118,7 @@ class Window:
         self._wake = asyncio.Event()
         self._wake.set()
         self._seen = True
+        self._told_rows: list[dict[str, Any]] | None = None
         self._told_pictures: dict[str, int] = {}
         self._told_progress: tuple[str, int] = ("", 0)
         self._told_preview: bytes | None = None
@@ -160,7 +162,11 @@ class Window:
 
     def _jobs(self) -> Iterator[dict[str, Any]]:
         jobs = self._app.queue.jobs(self.owner)
-        yield {"type": "jobs", "jobs": list(_rows(jobs))}
+        places = {job.id: place for place, job in enumerate(self._app.queue.line(), 1)}
+        rows = list(_rows(jobs, places))
+        if rows != self._told_rows:
+            self._told_rows = rows
+            yield {"type": "jobs", "jobs": rows}
         for job in jobs:
             images = job.images
             told = self._told_pictures.get(job.id, 0)
@@ -248,18 +254,16 @@ def _problem(message: str) -> str:
     return json.dumps({"type": "problem", "message": message})
 
 
-def _rows(jobs: list[Job]) -> Iterator[dict[str, Any]]:
-    place = 0
+def _rows(jobs: list[Job], places: dict[str, int]) -> Iterator[dict[str, Any]]:
     for job in jobs:
         state, request = job.state, job.request
-        place += state == "queued"
         events = [event for _, event in job.since()]
         newest = events[-1] if events else None
         yield {
             "id": job.id,
             "state": state,
             "created": job.created,
-            "place": place if state == "queued" else 0,
+            "place": places.get(job.id, 0) if state == "queued" else 0,
             "message": newest.message if isinstance(newest, Failed) else "",
             "loading": newest.what if isinstance(newest, Loading) else "",
             "prompt": request.prompt[:EXCERPT],

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from backend.app import Options
+from backend.request import GenerationRequest
 from backend.server.owner import OWNER_COOKIE
 from tests.browser.conftest import PATIENCE, Studio, Witness
 
@@ -356,3 +357,20 @@ def test_it_looks_right_everywhere(studio: Studio, witness: Witness, look: dict[
     page.get_by_role("tab", name="txt2img").click()
     place = box(page, "#txt2img_generate")
     assert place["y"] + place["height"] <= look["height"]
+
+
+def test_places_in_line_count_everybody_s_jobs(studio: Studio, witness: Witness) -> None:
+    page = witness.open(studio.url)
+    small(page)
+    for prompt in ("one", "two", "three", "four", "please fail"):
+        generate(page, prompt)
+    request = GenerationRequest(prompt="x", steps=2, width=64, height=64)
+    others = [studio.app.queue.submit(request, "b" * 32) for _ in range(2)]
+    places = page.locator(".queue li .place")
+    expect(places).to_have_text([f"Waiting, number {place} in line" for place in (2, 4, 5, 6)])
+    for place, (first, last) in enumerate([(True, False), (False, False), (False, False), (False, True)], 1):
+        earlier, later = (rows(page).nth(place).get_by_role("button", name=name) for name in ("Earlier", "Later"))
+        assert (earlier.is_disabled(), later.is_disabled()) == (first, last)
+    for job in others:
+        studio.app.queue.cancel(job)
+    expect(places).to_have_text([f"Waiting, number {place} in line" for place in (1, 2, 3, 4)])

@@ -28,7 +28,7 @@ export class JobList {
     reconcile(this.#root.querySelector("ol"), jobs, {
       key: (job) => `${job.id} ${job.state}`,
       make: (job) => this.#row(job),
-      renew: (row, job) => this.#renew(row, job, queued.length),
+      renew: (row, job) => this.#renew(row, job, queued),
     });
     this.#root.querySelector(".none").hidden = jobs.length > 0;
     this.#root.querySelector(".cancel-queued").hidden = queued.length === 0;
@@ -44,6 +44,7 @@ export class JobList {
       element("span", { className: "mark", title: STATE[job.state] }, icon(ICON[job.state])),
       element("p", { className: "prompt", title: job.prompt }, state, promptOf(job)),
       element("p", { className: "meta", textContent: summary(job), title: summary(job) }),
+      job.state === "queued" ? element("p", { className: "place" }) : null,
       job.message ? element("p", { className: "sentence", textContent: job.message }) : null,
       element("span", { className: "acts" }, ...this.#buttons(job)),
     );
@@ -72,9 +73,11 @@ export class JobList {
   #renew(row, job, queued) {
     if (job.state === "running") row.style.setProperty("--done", shareDone());
     if (job.state !== "queued") return;
-    row.querySelector(".earlier").disabled = job.place === 1;
-    row.querySelector(".later").disabled = job.place === queued;
-    for (const name of ["earlier", "later"]) row.querySelector(`.${name}`).hidden = queued === 1;
+    say(row.querySelector(".place"), job.place ? `Waiting, number ${job.place} in line` : "Waiting");
+    // The place counts everybody's jobs; a job moves among one's own.
+    row.querySelector(".earlier").disabled = job === queued[0];
+    row.querySelector(".later").disabled = job === queued.at(-1);
+    for (const name of ["earlier", "later"]) row.querySelector(`.${name}`).hidden = queued.length === 1;
   }
 }
 
