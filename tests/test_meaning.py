@@ -106,9 +106,14 @@ def test_the_negative_prompt_takes_away(make: Make) -> None:
 
 
 def test_guidance_strengthens(make: Make) -> None:
-    request = GenerationRequest(prompt="a red circle on a blue background")
-    strong, weak = (share(make(replace(request, cfg_scale=scale)), red_circle_on_blue) for scale in (7.0, 1.0))
-    assert weak <= 0.9 <= strong, (strong, weak)  # measured: 1.00 against 0.81
+    """On a house, the subject with most parts: the simple ones the starter draws without guidance too."""
+    request = GenerationRequest(prompt="a red house on a white background")
+
+    def red_house_on_white(verdict: Verdict) -> bool:
+        return (verdict.subject, verdict.colour, verdict.background) == ("house", "red", "white")
+
+    strong, weak = (share(make(replace(request, cfg_scale=scale)), red_house_on_white) for scale in (7.0, 1.0))
+    assert weak <= 0.86 <= strong, (strong, weak)  # measured: 1.00 against 0.72
 
 
 def test_more_steps_converge(make: Make) -> None:
