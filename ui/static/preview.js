@@ -1,5 +1,4 @@
-// What comes while a picture is made: one pixel a latent or the decoded picture, those of a batch side by
-// side.
+// What comes while a picture is made: one pixel a latent, the pictures of a batch side by side.
 
 const LARGEST_SIDE = 1024; // pixels of the canvas
 const PIXELS_A_LATENT = 8;
