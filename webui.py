@@ -57,11 +57,7 @@ def main() -> None:
         if getattr(arguments, flag.lstrip("-").replace("-", "_")):
             print(f"Atelier: {flag} is understood, but what lies there cannot be used yet.", file=sys.stderr)
     listener = take_port(arguments.port)
-    try:
-        isolate(arguments.data_dir)
-        serve(arguments, listener)
-    except (OSError, sqlite3.Error) as error:
-        fail(f"The data folder {arguments.data_dir or 'of this checkout'} cannot be used: {error}.")
+    serve(arguments, listener)
 
 
 def fail(sentence: str) -> NoReturn:
@@ -91,13 +87,11 @@ def take_port(wanted: int | None) -> socket.socket:
     fail(f"No port from {PORT} to {PORT + PORTS_TRIED - 1} is free: choose one with --port.")
 
 
-def isolate(data_dir: Path | None) -> None:
+def isolate(data_dir: Path) -> None:
     """Take the libraries' settings out of the environment's hands: no analytics, no hub, no shared folders."""
-    from backend.paths import ROOT
-
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
-    cache = (data_dir or ROOT) / "cache"
+    cache = data_dir / "cache"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -109,16 +103,10 @@ def isolate(data_dir: Path | None) -> None:
 
 def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     """Compose the app, put the guard in front of it, and run until Ctrl+C."""
-    import uvicorn
-    from fastapi import FastAPI
-
     from backend.app import App, Options
     from backend.claim import claim
     from backend.errors import UserError
     from backend.paths import ROOT
-    from backend.server import live, pictures
-    from backend.server.guard import Guard
-    from ui.app import mount
 
     options = Options(
         data_dir=(arguments.data_dir or ROOT).resolve(),
@@ -131,9 +119,20 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     )
     try:
         held = claim(options.data_dir)
+        isolate(options.data_dir)
+        app = App(options)
     except UserError as error:
         fail(str(error))
-    app = App(options)
+    except (OSError, sqlite3.Error) as error:
+        fail(f"The data folder {options.data_dir} cannot be used: {error}.")
+
+    import uvicorn
+    from fastapi import FastAPI
+
+    from backend.server import live, pictures
+    from backend.server.guard import Guard
+    from ui.app import mount
+
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     web.include_router(live.router(app))
     web.include_router(pictures.router(app))

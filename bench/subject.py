@@ -112,9 +112,9 @@ class Subject:
             self._device = model.device
             self.networks = model.networks
             self._pipeline = _pipeline(model.networks, model.tokenizer).to(model.device)
-        self._checked(self.whole)
+        self._calls = self._checked(self.whole)
         self._checked(self.diffusers)
-        self._calls = self._checked(self.without_previews)
+        self._checked(self.without_previews)
         self.bare()
 
     def whole(self) -> bool:
@@ -126,7 +126,7 @@ class Subject:
         return self._generate(self._quiet_engine)
 
     def bare(self) -> None:
-        """The calls of the networks that `without_previews` makes, with its very arguments."""
+        """The calls of the networks that `whole` makes, with its very arguments."""
         self._calls.replay()
         self._wait()
 

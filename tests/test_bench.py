@@ -127,7 +127,7 @@ def subject(tiny_checkpoint: Path, tmp_path: Path) -> Subject:
 def test_the_bare_calls_are_the_generation_s_own(subject: Subject) -> None:
     networks = subject.networks
     with recorded(networks) as whole:
-        subject.without_previews()
+        subject.whole()
     with recorded(networks) as bare:
         subject.bare()
     assert whole.work == bare.work == Work(texts=2, denoised=((2, 4, 8, 8),) * 3, decoded=((1, 4, 8, 8),))

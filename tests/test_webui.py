@@ -1,11 +1,14 @@
 """The command itself, as a person or a launcher runs it."""
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from backend.claim import claim
 from backend.paths import ROOT
 
 
@@ -58,3 +61,34 @@ def test_a_wrong_flag_is_a_sentence(flags: tuple[str, ...], words: str) -> None:
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_in_use_is_a_sentence(tmp_path: Path) -> None:
+    held = claim(tmp_path)
+    done = start("--port", "0", "--data-dir", str(tmp_path))
+    held.close()
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Atelier: Another Atelier works in {tmp_path} already")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_data_folder_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = start("--port", "0", "--data-dir", str(tmp_path / "file" / "data"))
+    assert done.returncode == 2
+    assert "cannot be used" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there SIGTERM ends a process without asking it")
+def test_asked_to_end_it_closes_what_it_opened(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "webui.py", "--port", "0", "--data-dir", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith("Atelier is at http://127.0.0.1:")
+    running.terminate()
+    assert running.wait(60) == 0  # and not what the signal itself would have left
