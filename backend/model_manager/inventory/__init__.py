@@ -1,0 +1,1 @@
+"""What lies in the model folders, and what is remembered of it."""
