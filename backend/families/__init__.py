@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from backend.errors import ModelFileError
 from backend.families.family import Family
 from backend.families.sd1 import SD1
+from backend.families.sd2 import SD2
+from backend.families.sdxl import SDXL, SDXL_REFINER
 from backend.model_manager.header import Header
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (SD1,)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (SD1, SD2, SDXL, SDXL_REFINER)}
 
 
 def identify(header: Header, file_name: str) -> Family:

@@ -7,6 +7,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from backend.imaging.vae import encode
+
 SAMPLES = 48  # pictures the map is fitted on
 SIDE = 64  # pixels of their sides
 QUALITY = 90  # of the JPEG; previews are tiny, the browser enlarges them
@@ -29,10 +31,7 @@ class Previewer:
             top, left, height, width = torch.randint(SIDE // 8, SIDE // 2, (4,), generator=generator).tolist()
             inside[k, :, top : top + height, left : left + width] = 1
         pictures = ground + (thing - ground) * inside
-        # One picture a call, as everywhere: a large VAE must not need more memory for this than for the result.
-        inputs = (pictures * 2 - 1).to(device, vae.dtype)
-        encoded = [vae.encode(picture[None], return_dict=False)[0].mean.float().cpu() for picture in inputs]
-        latents = torch.cat(encoded) * scale
+        latents = encode(vae, (pictures * 2 - 1).to(device), scale).cpu()
         colours = torch.nn.functional.adaptive_avg_pool2d(pictures, (latents.shape[-2], latents.shape[-1]))
         x = torch.cat([latents, torch.ones_like(latents[:, :1])], dim=1).movedim(1, -1).flatten(0, -2)
         y = colours.movedim(1, -1).flatten(0, -2)

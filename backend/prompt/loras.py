@@ -1,0 +1,23 @@
+"""The LoRA files that a prompt names."""
+
+from backend.errors import ModelFileError
+from backend.model_manager.catalog import Catalog
+from backend.model_manager.identity import Kind
+from backend.model_manager.inventory.record import ModelRecord, misfit
+from backend.prompt.grammar import LoraToken, read_prompt
+
+
+def named_loras(prompt: str, catalog: Catalog, checkpoint: ModelRecord) -> list[tuple[LoraToken, ModelRecord]]:
+    """Every ``<lora:...>`` of a prompt with its file.
+
+    Raises `InvalidRequest` for a token that cannot be read, `ModelFileError` for a name that is not there, a file that
+    cannot be used or one that does not fit `checkpoint`. A1111 reads no tokens in negative prompts, and neither does
+    this.
+    """
+    read = read_prompt(prompt)
+    read.check()
+    named = [(token, catalog.find(token.name, Kind.LORA)) for token in read.loras]
+    for _, record in named:
+        if record.family and checkpoint.family and not record.identity.fits(checkpoint.identity):
+            raise ModelFileError(misfit(record, checkpoint))
+    return named
