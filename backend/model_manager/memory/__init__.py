@@ -1,0 +1,1 @@
+"""What is in RAM and VRAM, and what happens when it runs short."""
