@@ -1,0 +1,1 @@
+"""LoRA and kin: read, matched to layers, computed."""
