@@ -1,0 +1,1 @@
+"""New model files made of others: pickles converted, checkpoints merged."""
