@@ -1,41 +1,49 @@
 """The story of one generation."""
 
-import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
-from torch import Tensor
 
-from backend.errors import Cancelled, Stopped, UserError
-from backend.events import ImageReady, Loading, Progress
+from backend.errors import Cancelled, UserError
+from backend.events import ImageReady, Loading
+from backend.generation import Generation
 from backend.infotext import write_infotext
 from backend.jobs import Job
-from backend.model_manager.catalog import Catalog
-from backend.model_manager.hashes import HashIndex
-from backend.model_manager.residency import LoadedModel, Residency, choose_device
+from backend.model_manager.catalog import Catalog, ModelRecord
+from backend.model_manager.identity import Kind
+from backend.model_manager.inventory.hashes import HashIndex
+from backend.model_manager.lora.lora_uses import LoraUses
+from backend.model_manager.memory.budgets import Budgets
+from backend.model_manager.memory.devices import choose_device
+from backend.model_manager.residency import LoadedModel, Residency
 from backend.outputs import Outputs
-from backend.prompt.encode import encode
+from backend.prompt.embeddings import Inversions, inversions_in
+from backend.prompt.encode import words_of
+from backend.prompt.grammar import read_prompt
+from backend.prompt.loras import named_loras
 from backend.request import GenerationRequest
-from backend.sampling.denoiser import GuidedDenoiser
-from backend.sampling.noise import BrownianNoise, ImageNoise
-from backend.sampling.samplers import Noise, Sampler, find_sampler, sigmas_for, table_for
+from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
 from backend.settings import SettingsStore
 
 if TYPE_CHECKING:
     from backend.app import App
 
-PREVIEW_PAUSE = 0.1  # seconds: nobody sees more than ten previews a second
-
 
 class Engine:
     """Makes pictures. Used by one thread, which owns the device."""
 
-    def __init__(self, residency: Residency, catalog: Catalog, outputs: Outputs, settings: SettingsStore):
+    def __init__(
+        self, residency: Residency, catalog: Catalog, hashes: HashIndex, outputs: Outputs, settings: SettingsStore
+    ):
         self.residency = residency
         self._catalog = catalog
+        self._hashes = hashes
+        self._loras = LoraUses(catalog, hashes)
         self._outputs = outputs
         self._settings = settings
 
@@ -46,10 +54,12 @@ class Engine:
         A checkpoint that cannot be loaded is told on the status and does not stop the engine. Raises `UserError` if
         the device that was asked for is not there.
         """
-        hashes = HashIndex(app.options.data_dir / "models.sqlite3")
-        device = choose_device(app.options.device)
-        residency = Residency(device, app.status, hashes, xformers=app.options.xformers)
-        engine = cls(residency, app.catalog, app.outputs, app.settings)
+        options = app.options
+        device = choose_device(options.device, options.precision)
+        budgets = Budgets(ram=_in_bytes(options.ram_gb), vram=_in_bytes(options.vram_gb))
+        residency = Residency(device, app.status, app.hashes, budgets=budgets, xformers=options.xformers)
+        app.residency = residency
+        engine = cls(residency, app.catalog, app.hashes, app.outputs, app.settings)
         try:
             with residency.ready(app.catalog.find(app.settings.value.checkpoint)):
                 pass
@@ -65,163 +75,94 @@ class Engine:
         mend.
         """
         job.emit(Loading(what=request.checkpoint))
-        sampler = find_sampler(request.sampler)
-        with self.residency.ready(self._catalog.find(request.checkpoint)) as model:
-            sigmas = sigmas_for(sampler, request.schedule, request.steps, model.table)
-            denoise = self._denoiser(request, sampler, model)
-            watch = _Watch(job, request, model, self._settings, steps=sampler.taken(request.steps))
+        record = self._catalog.find(request.checkpoint)
+        loras = self._loras.of(request.prompt, record)
+        vae = self._catalog.vae(request.vae, record)
+        with self.residency.ready(record, vae=vae, loras=loras) as model:
+            inversions = self._inversions(request, model)
+            recipe = self._recipe(request, model, vae, inversions)
+            generation = Generation(request, job, model, inversions, self.residency, self._settings)
             for batch in range(request.batch_count):
                 job.next_pictures()
-                seeds = request.seeds(batch)
-                latents, stop = self._sample(sampler, denoise, sigmas, seeds, model, request, watch)
-                if latents is not None and (stop is None or self._settings.value.save_interrupted):
-                    self._deliver(latents, batch, seeds, model, request, job)
-                if isinstance(stop, Cancelled):
-                    raise stop
-                watch.next_batch()
+                for part in generation.batch(batch):
+                    if part.stop is None or self._settings.value.save_interrupted:
+                        for k, image in enumerate(generation.pictures(part)):
+                            self._deliver(image, part.first + k, request.single(part.seeds[k]), recipe, job)
+                    if isinstance(part.stop, Cancelled):
+                        raise part.stop
 
-    def _denoiser(self, request: GenerationRequest, sampler: Sampler, model: LoadedModel) -> GuidedDenoiser:
-        """At a guidance of 1 the negative prompt has no weight, so it is neither encoded nor asked."""
-        texts = [request.prompt] if request.cfg_scale == 1 else [request.prompt, request.negative_prompt]
-        encoded = encode(model.tokenizer, model.networks.text_encoder, texts, request.clip_skip)
-        uncond = encoded[1] if len(encoded) > 1 else None
-        return GuidedDenoiser(
-            model.networks.unet, table_for(sampler, model.table), encoded[0], uncond, request.cfg_scale
-        )
+    def _embeddings(self) -> dict[str, ModelRecord]:
+        """Those that can be used, by what one writes for them; of two of a name the first."""
+        usable = [record for record in self._catalog.records(Kind.EMBEDDING) if not record.problem]
+        return {record.path.stem: record for record in reversed(usable)}
 
-    def _sample(
-        self,
-        sampler: Sampler,
-        denoise: GuidedDenoiser,
-        sigmas: list[float],
-        seeds: list[int],
-        model: LoadedModel,
-        request: GenerationRequest,
-        watch: "_Watch",
-    ) -> tuple[Tensor | None, Stopped | None]:
-        """One batch of latents, (batch, channels, height / 8, width / 8) of unit variance, and what ended it early.
+    def _inversions(self, request: GenerationRequest, model: LoadedModel) -> Inversions:
+        """The embeddings that the words name, of those that can be read."""
+        files = [record.path for record in self._embeddings().values()]
+        widths = [encoder.config.hidden_size for encoder in model.networks.text_encoders()]
+        prompt = read_prompt(request.prompt).text
+        return inversions_in([prompt, request.negative_prompt], files, widths, model.tokenizer)
 
-        Stopped early, the latents are the last guess of the clean picture, or nothing before the first step.
-        """
-        latent = model.family.latent_format
-        shape = (latent.channels, request.height // latent.factor, request.width // latent.factor)
-        images = ImageNoise(seeds, shape, model.device)
-        start = (sigmas[0] ** 2 + 1) ** 0.5 if sampler.unit_variance_start else sigmas[0]
-        x = images.next() * start
-        noise: Noise = lambda _sigma, _next: images.next()  # noqa: E731 - the two ways differ in this one line
-        if sampler.noise == "brownian":
-            noise = BrownianNoise(x, min(s for s in sigmas if s > 0), max(sigmas), seeds)
-        try:
-            return sampler.function(denoise, x, sigmas, noise=noise, on_step=watch), None
-        except Stopped as stop:
-            return watch.denoised, stop
-
-    def _deliver(
-        self, latents: Tensor, batch: int, seeds: list[int], model: LoadedModel, request: GenerationRequest, job: Job
-    ) -> None:
-        """Decode, save and announce the pictures of one batch, one at a time."""
+    def _recipe(
+        self, request: GenerationRequest, model: LoadedModel, vae: ModelRecord | None, inversions: Inversions
+    ) -> "_Recipe":
         sampler = find_sampler(request.sampler)
         # A1111 writes the schedule that Automatic stood for, except where that is the plain one.
         automatic = is_automatic(request.schedule) and sampler.automatic_schedule != "Uniform"
-        schedule = sampler.automatic_schedule if automatic else request.schedule
-        for k, seed in enumerate(seeds):
-            image = decode(model, latents[k : k + 1])
-            single = request.single(seed)
-            infotext = write_infotext(single, schedule=schedule, model_hash=model.sha256.result()[:10])
-            path = self._outputs.save(image, single, infotext=infotext, schedule=schedule)
-            job.emit(
-                ImageReady(
-                    index=batch * request.batch_size + k,
-                    seed=seed,
-                    path=path,
-                    width=image.width,
-                    height=image.height,
-                    infotext=infotext,
-                    request=single.to_json(),
-                )
-            )
-
-
-def decode(model: LoadedModel, latents: Tensor) -> Image.Image:
-    """One picture of (1, channels, h, w) latents of unit variance. Bytes are cut off, not rounded, as A1111 does.
-
-    In half precision a VAE can overflow: then it is asked once more in float32. Raises `UserError` if there still is
-    no picture.
-    """
-    vae = model.networks.vae
-    z = latents / model.family.latent_format.scale
-    pixels = _decoded(vae, z)
-    if not pixels.isfinite().all() and vae.dtype != torch.float32:
-        dtype = vae.dtype
-        vae.to(torch.float32)  # pyright: ignore[reportArgumentType]  the wrapped method is typed without its self
-        try:
-            pixels = _decoded(vae, z)
-        finally:
-            vae.to(dtype)  # pyright: ignore[reportArgumentType]  as above
-    if not pixels.isfinite().all():
-        raise UserError(
-            f"The checkpoint {model.record.name} made numbers without end (NaN) and no picture: "
-            "the file may be damaged."
+        prompt = read_prompt(request.prompt).text
+        embeddings = self._embeddings()
+        return _Recipe(
+            schedule=sampler.automatic_schedule if automatic else request.schedule,
+            checkpoint=model.sha256,
+            vae=None if vae is None else self._hashes.sha256(vae),
+            loras={
+                token.name: self._hashes.of_tensors(record)
+                for token, record in named_loras(request.prompt, self._catalog, model.record)
+            },
+            embeddings={
+                inversion.name: self._hashes.sha256(embeddings[inversion.name])
+                for inversion in words_of(model.tokenizer, [prompt, request.negative_prompt], inversions)
+            },
         )
-    data = ((pixels[0].movedim(0, -1) + 1) / 2).clamp(0, 1) * 255
-    return Image.fromarray(data.to(torch.uint8).cpu().numpy())
 
-
-def _decoded(vae: AutoencoderKL, z: Tensor) -> Tensor:
-    """Pixels around 0, (n, 3, height, width), computed in the VAE's precision and given in float32."""
-    # Annotated as FloatTensor, which no tensor of torch is.
-    return vae.decode(z.to(vae.dtype), return_dict=False)[0].float()  # pyright: ignore[reportArgumentType]
-
-
-class _Watch:
-    """Called after each step: ends the batch when asked to, and tells the job how far it is."""
-
-    def __init__(
-        self, job: Job, request: GenerationRequest, model: LoadedModel, settings: SettingsStore, *, steps: int
-    ):
-        self.denoised: Tensor | None = None
-        self._job = job
-        self._batches = request.batch_count
-        self._model = model
-        self._settings = settings
-        self._steps = steps
-        self._batch = 1
-        self._done = 0  # steps of all batches, those that were skipped too
-        self._made = 0  # steps that took their time
-        self._started = time.monotonic()
-        self._preview: bytes | None = None
-        self._previewed = 0.0
-
-    def __call__(self, step: int, denoised: Tensor) -> None:
-        self.denoised = denoised
-        self._done += 1
-        self._made += 1
-        now = time.monotonic()
-        rate = self._made / max(now - self._started, 1e-6)
-        self._job.emit(
-            Progress(
-                step=step + 1,
-                steps=self._steps,
-                batch=self._batch,
-                batches=self._batches,
-                rate=rate,
-                remaining=max(0, self._steps * self._batches - self._done) / rate,
-                preview=self._newest_preview(step, denoised, now),
+    def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: "_Recipe", job: Job) -> None:
+        """Save and announce one picture."""
+        infotext = recipe.infotext(request)
+        path = self._outputs.save(image, request, infotext=infotext, schedule=recipe.schedule)
+        job.emit(
+            ImageReady(
+                index=index,
+                seed=request.seed,
+                path=path,
+                width=image.width,
+                height=image.height,
+                infotext=infotext,
+                request=request.to_json(),
             )
         )
-        self._job.check()
 
-    def next_batch(self) -> None:
-        """The next step belongs to the next batch; what a skipped one left undone is done with."""
-        self._done = self._batch * self._steps
-        self._batch += 1
-        self.denoised = None
 
-    def _newest_preview(self, step: int, denoised: Tensor, now: float) -> bytes | None:
-        settings = self._settings.value
-        last = step + 1 == self._steps
-        due = (step + 1) % settings.preview_every == 0 and now - self._previewed >= PREVIEW_PAUSE
-        if settings.previews and (due or last):
-            self._preview = self._model.previewer.jpeg(denoised)
-            self._previewed = now
-        return self._preview
+def _in_bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else int(gigabytes * 1e9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """What the infotext says beside the request; hashes of files that are first used are still being taken."""
+
+    schedule: str
+    checkpoint: "Future[str]"
+    vae: "Future[str] | None"
+    loras: "Mapping[str, Future[str]]"
+    embeddings: "Mapping[str, Future[str]]"
+
+    def infotext(self, request: GenerationRequest) -> str:
+        """The ``parameters`` of one picture. Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
+        return write_infotext(
+            request,
+            schedule=self.schedule,
+            model_hash=self.checkpoint.result(),
+            vae_hash=self.vae.result() if self.vae else "",
+            lora_hashes={name: sha256.result() for name, sha256 in self.loras.items()},
+            embedding_hashes={name: sha256.result() for name, sha256 in self.embeddings.items()},
+        )

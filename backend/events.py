@@ -22,6 +22,13 @@ class Loading(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """Something was done otherwise than asked, so that the job can go on; `message` is a sentence for the artist."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(Event):
     """One step is done. Of these only the newest is kept: a slow watcher skips the rest.
 

@@ -17,6 +17,8 @@ BATCH_SIZE_RANGE = (1, 8)
 BATCH_COUNT_RANGE = (1, 100)
 LARGEST_SEED = 2**64 - 1
 LARGEST_RANDOM_SEED = 2**32 - 1
+AUTOMATIC_VAE = "Automatic"  # the one that lies beside the checkpoint under its name, else the checkpoint's own
+OWN_VAE = "None"  # A1111's words for both
 LONGEST_PROMPT = 65_536  # characters
 
 
@@ -26,13 +28,14 @@ class GenerationRequest:
 
     Widths and heights are pixels; `seed` -1 means "choose one", which happens once, at the door (`resolved`).
     `checkpoint` is the name in the catalog; empty means the one that the settings name, else the starter, else the
-    first.
+    first. `vae` is a name in the catalog too, or `AUTOMATIC_VAE`, which is decided at the door, or `OWN_VAE`.
     Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
     """
 
     prompt: str = ""
     negative_prompt: str = ""
     checkpoint: str = ""
+    vae: str = AUTOMATIC_VAE
     sampler: str = "DPM++ 2M"
     schedule: str = "Automatic"
     steps: int = 20
@@ -45,7 +48,7 @@ class GenerationRequest:
     batch_count: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("prompt", "negative_prompt", "checkpoint", "sampler", "schedule"):
+        for name in ("prompt", "negative_prompt", "checkpoint", "vae", "sampler", "schedule"):
             _check_text(name, getattr(self, name))
         for name, (low, high) in {
             "steps": STEPS_RANGE,
@@ -113,6 +116,7 @@ LABELS = {
     "prompt": "Prompt",
     "negative_prompt": "Negative prompt",
     "checkpoint": "Checkpoint",
+    "vae": "VAE",
     "sampler": "Sampling method",
     "schedule": "Schedule type",
     "steps": "Sampling steps",
