@@ -15,7 +15,16 @@ from typing import NoReturn
 HOST = "127.0.0.1"
 PORT = 7860
 PORTS_TRIED = 100
-UNREAD = ("--lora-dir", "--vae-dir", "--embeddings-dir")
+# What may be given more than once; the second name is A1111's, where it has another.
+FOLDERS = {
+    ("--ckpt-dir",): "another folder to search for checkpoints",
+    ("--lora-dir",): "another folder to search for LoRAs",
+    ("--vae-dir",): "another folder to search for VAEs",
+    ("--embeddings-dir",): "another folder to search for embeddings",
+    ("--controlnet-dir",): "another folder to search for ControlNets",
+    ("--upscaler-dir", "--esrgan-models-path"): "another folder to search for upscalers",
+    ("--models-dir",): "models of every kind: an installation of AUTOMATIC1111, Forge or ComfyUI, or any folder",
+}
 LATER = ("--listen", "--share", "--nowebui", "--api")
 
 
@@ -25,23 +34,40 @@ def parser() -> argparse.ArgumentParser:
         prog="webui.sh", description="Atelier: a web studio for artists, on your own machine.", allow_abbrev=False
     )
     flags.add_argument("--port", type=int, help=f"port of the page (default: {PORT}, or the next one that is free)")
-    for kind, what in {
-        "ckpt": "checkpoints",
-        "lora": "LoRAs",
-        "vae": "VAEs",
-        "embeddings": "embeddings",
-    }.items():
+    for names, what in FOLDERS.items():
         flags.add_argument(
-            f"--{kind}-dir", type=Path, action="append", default=[], metavar="DIR",
-            help=f"another folder to search for {what}; may be given more than once",
-        )  # fmt: skip
+            *names, type=Path, action="append", default=[], metavar="DIR", help=f"{what}; may be given more than once"
+        )
     flags.add_argument("--data-dir", type=Path, metavar="DIR", help="where outputs, settings, index and queue are kept")
     flags.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="what to run on")
+    flags.add_argument(
+        "--precision",
+        choices=("auto", "fp16", "bf16", "fp32"),
+        default="auto",
+        help="what numbers to compute with (auto: fp16 on a GPU, fp32 on a CPU)",
+    )
+    flags.add_argument(
+        "--ram-gb", type=gigabytes, metavar="GB", help="RAM that models may fill (default: by what is free)"
+    )
+    flags.add_argument(
+        "--vram-gb", type=gigabytes, metavar="GB", help="VRAM that models may fill (default: by what is free)"
+    )
     flags.add_argument("--xformers", action="store_true", help="use xformers' attention where it runs")
     flags.add_argument("--autolaunch", action="store_true", help="open the page in the browser")
     for flag in LATER:
         flags.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     return flags
+
+
+def gigabytes(text: str) -> float:
+    """A positive number of a flag. Raises `argparse.ArgumentTypeError` for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of gigabytes")
+    return value
 
 
 def main() -> None:
@@ -50,12 +76,10 @@ def main() -> None:
     for flag in LATER:
         if getattr(arguments, flag.lstrip("-")):
             fail(f"{flag} comes with the door (login, API, shared link), which is not built yet: leave it out for now.")
-    for folder in (*arguments.ckpt_dir, *arguments.lora_dir, *arguments.vae_dir, *arguments.embeddings_dir):
-        if not folder.is_dir():
-            fail(f"There is no folder {folder}: a folder given by a flag must be there.")
-    for flag in UNREAD:
-        if getattr(arguments, flag.lstrip("-").replace("-", "_")):
-            print(f"Atelier: {flag} is understood, but what lies there cannot be used yet.", file=sys.stderr)
+    for flag, *_ in FOLDERS:
+        for folder in getattr(arguments, flag.lstrip("-").replace("-", "_")):
+            if not folder.is_dir():
+                fail(f"There is no folder {folder}: a folder given by a flag must be there.")
     listener = take_port(arguments.port)
     serve(arguments, listener)
 
@@ -114,8 +138,14 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
         lora_dirs=tuple(arguments.lora_dir),
         vae_dirs=tuple(arguments.vae_dir),
         embedding_dirs=tuple(arguments.embeddings_dir),
+        controlnet_dirs=tuple(arguments.controlnet_dir),
+        upscaler_dirs=tuple(arguments.upscaler_dir),
+        model_dirs=tuple(arguments.models_dir),
         device=arguments.device,
         xformers=arguments.xformers,
+        precision=arguments.precision,
+        ram_gb=arguments.ram_gb,
+        vram_gb=arguments.vram_gb,
     )
     try:
         held = claim(options.data_dir)
@@ -129,13 +159,14 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    from backend.server import live, pictures
+    from backend.server import live, models, pictures
     from backend.server.guard import Guard
     from ui.app import mount
 
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     web.include_router(live.router(app))
     web.include_router(pictures.router(app))
+    web.include_router(models.router(app))
     web = mount(web, app)
     address = f"http://{HOST}:{listener.getsockname()[1]}"
 

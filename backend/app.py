@@ -4,38 +4,90 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from backend.errors import UserError
 from backend.files import sweep_partial
 from backend.job_store import SQLiteJobStore
 from backend.jobs import JobQueue, Worker
 from backend.model_manager.catalog import Catalog
-from backend.model_manager.status import ModelStatus, StatusBoard
+from backend.model_manager.chores import Chores
+from backend.model_manager.downloads.access_tokens import AccessTokens
+from backend.model_manager.downloads.download import Downloads
+from backend.model_manager.downloads.hub import Hub, hub_endpoint, vouched_origins
+from backend.model_manager.identity import Kind
+from backend.model_manager.inventory.hashes import HashIndex
+from backend.model_manager.inventory.overview import Overview
+from backend.model_manager.inventory.record import CONTROL, WORDS
+from backend.model_manager.inventory.trees import ATELIER, ModelFolder
+from backend.model_manager.memory.status import ModelStatus, StatusBoard
 from backend.outputs import Outputs
 from backend.paths import MODELS, ROOT
-from backend.request import GenerationRequest
+from backend.prompt.loras import named_loras
+from backend.request import OWN_VAE, GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.settings import SettingsStore
+from backend.web_client import WebClient
+
+if TYPE_CHECKING:
+    from backend.model_manager.residency import Residency
 
 log = logging.getLogger(__name__)
 
-
 Device = Literal["auto", "cuda", "mps", "cpu"]
+Precision = Literal["auto", "fp16", "bf16", "fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How this run was started: folders to search besides ``models/``, where data goes, what it runs on."""
+    """How this run was started: folders to search besides ``models/``, where data goes, what it runs on.
+
+    `installation` is where our own ``models/`` lies. `model_dirs` hold models of every kind: installations of
+    AUTOMATIC1111, Forge or ComfyUI, or folders of any order. `trusted` are origins in the own network from which models
+    may be fetched, besides the one that HF_ENDPOINT names.
+    """
 
     data_dir: Path = ROOT
+    installation: Path = MODELS.parent
     checkpoint_dirs: tuple[Path, ...] = ()
     lora_dirs: tuple[Path, ...] = ()
     vae_dirs: tuple[Path, ...] = ()
     embedding_dirs: tuple[Path, ...] = ()
+    controlnet_dirs: tuple[Path, ...] = ()
+    upscaler_dirs: tuple[Path, ...] = ()
+    model_dirs: tuple[Path, ...] = ()
     device: Device = "auto"
     xformers: bool = False
+    precision: Precision = "auto"
+    ram_gb: float | None = None
+    vram_gb: float | None = None
+    trusted: frozenset[str] = frozenset()
+
+    @property
+    def folders(self) -> tuple[ModelFolder, ...]:
+        """Every folder to search, ``models/`` first."""
+        given = {
+            Kind.CHECKPOINT: self.checkpoint_dirs,
+            Kind.LORA: self.lora_dirs,
+            Kind.VAE: self.vae_dirs,
+            Kind.EMBEDDING: self.embedding_dirs,
+            Kind.CONTROLNET: self.controlnet_dirs,
+            Kind.UPSCALER: self.upscaler_dirs,
+            Kind.UNKNOWN: self.model_dirs,
+        }
+        return (
+            *ATELIER.folders(self.installation),
+            *(ModelFolder(path=path, kind=kind) for kind, paths in given.items() for path in paths),
+        )
+
+    def own_folder(self, kind: Kind) -> Path:
+        """Where new files of a kind go: a folder of our own. Raises `UserError` for a kind that has none."""
+        kind = Kind.CONTROLNET if kind in CONTROL else kind
+        for folder in ATELIER.folders(self.installation):
+            if folder.kind is kind:
+                return folder.path
+        raise UserError(f"There is no folder for a {WORDS[kind]}: say what it is.")
 
 
 class App:
@@ -45,7 +97,19 @@ class App:
         """`worker` replaces the engine, for tests of the page."""
         self.options = options
         self.settings = SettingsStore(options.data_dir / "settings.json")
-        self.catalog = Catalog((MODELS / "checkpoints", *options.checkpoint_dirs))
+        self.catalog = Catalog(options.folders, options.data_dir / "models.sqlite3")
+        self.catalog.start()
+        self.overview = Overview(self.catalog)
+        self.hashes = HashIndex(options.data_dir / "models.sqlite3")
+        self.tokens = AccessTokens(options.data_dir / "tokens.json")
+        self.web = WebClient(token=self.tokens.token, trusted=vouched_origins() | options.trusted)
+        self.hub = Hub(self.web, hub_endpoint())
+        models = [folder.path for folder in ATELIER.folders(options.installation)]
+        self.downloads = Downloads(options.data_dir / "downloads.sqlite3", self.web, models)
+        self.chores = Chores(self.catalog, self.hashes)
+        self._fetched = self._finished_downloads()
+        self.downloads.subscribe(self._on_download)
+        self.residency: Residency | None = None  # once the worker has loaded PyTorch
         self.status = StatusBoard(ModelStatus(device=options.device))
         self.outputs = Outputs(lambda: self.settings.value, options.data_dir / "outputs")
         self.queue = JobQueue(
@@ -64,20 +128,37 @@ class App:
     def close(self) -> None:
         """End the running job at its next step; what waits is kept for the next start."""
         self.queue.close()
+        self.chores.close()
+        self.downloads.close()
+        self.hashes.close()
+        self.overview.close()
+        self.catalog.close()
 
     def prepare(self, request: GenerationRequest) -> GenerationRequest:
         """What happens to a request at the door: names are checked and made exact, what is unset is decided.
 
-        Raises `UserError` for an unknown sampler, schedule or checkpoint.
+        Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE or LoRA.
         """
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
+        vae = self.catalog.vae(request.vae, record)
+        named_loras(request.prompt, self.catalog, record)
         return replace(
             request.resolved(),
             sampler=find_sampler(request.sampler).name,
             schedule=schedule,
             checkpoint=record.name,
+            vae=vae.name if vae else OWN_VAE,
         )
+
+    def _finished_downloads(self) -> frozenset[str]:
+        return frozenset(record.id for record in self.downloads.all() if record.ended)
+
+    def _on_download(self) -> None:
+        """What has come is looked for at once, on the thread that fetched it."""
+        before, self._fetched = self._fetched, self._finished_downloads()
+        if self._fetched - before:
+            self.catalog.refresh()
 
 
 def _engine(app: App) -> Worker:

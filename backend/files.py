@@ -23,17 +23,26 @@ def create_atomically(path: Path, data: bytes) -> None:
     """Like `write_atomically`, but never replaces: raises `FileExistsError` if `path` is there. Raises `OSError`."""
     temporary = _write_beside(path, data)
     try:
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(whole: Path, path: Path) -> None:
+    """Give a file that is written and flushed its name. Raises `FileExistsError` if that is taken, `OSError` if it
+    cannot be given."""
+    try:
         # A hard link fails where the name is taken, which a rename would silently replace.
-        os.link(temporary, path)
+        os.link(whole, path)
     except FileExistsError:
         raise
     except OSError:
         # File systems without hard links (FAT, some network drives): check, then rename.
-        if path.exists():
+        if os.path.lexists(path):
             raise FileExistsError(path) from None
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        whole.rename(path)
+    else:
+        whole.unlink()
     _flush_folder(path.parent)
 
 

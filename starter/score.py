@@ -6,6 +6,7 @@ seeds, and `starter.judge` says what each picture shows.
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -83,17 +84,18 @@ def pictures(wanted: Iterable[Asked], checkpoint: Path, size: int) -> Iterator[I
     from backend.request import GenerationRequest
 
     with TemporaryDirectory(prefix="score-") as folder:
-        # Under a name of its own: of two checkpoints with one name the catalog knows only the first.
-        link = Path(folder) / "checkpoints" / "scored.safetensors"
-        link.parent.mkdir()
-        link.symlink_to(checkpoint.resolve(strict=True))
-        app = App(Options(data_dir=Path(folder), checkpoint_dirs=(link.parent,)))
+        # Under a name of its own: of two checkpoints with one name the catalog knows only the first. A copy, because it
+        # follows no link out of its folders.
+        scored = Path(folder) / "checkpoints" / "scored.safetensors"
+        scored.parent.mkdir()
+        shutil.copyfile(checkpoint, scored)
+        app = App(Options(data_dir=Path(folder), checkpoint_dirs=(scored.parent,)))
         app.start()
         try:
             for one in wanted:
                 request = GenerationRequest(
                     prompt=one.prompt,
-                    checkpoint=link.stem,
+                    checkpoint=scored.stem,
                     seed=one.seed,
                     width=size,
                     height=size,

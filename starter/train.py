@@ -14,6 +14,7 @@ with nothing else at hand.
 
 import argparse
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,18 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from backend.families.clip_tokenizer import clip_tokenizer
 from backend.families.networks import Networks
-from backend.families.sd1 import SD1, alphas_cumprod
+from backend.families.sd1 import SD1
 from starter import layout
 from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, captions, draw, scenes
 from starter.stage import Run, Stage
 
+Paint = Callable[[Scene, np.random.Generator, int], Image.Image]
 LATENT_SCALE = SD1.latent_format.scale
 VAE_STEPS = 5200
 WORK = Path(__file__).with_name("work")
@@ -171,11 +174,13 @@ def _whole_caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 @torch.no_grad()
-def latents(run: Run, vae: AutoencoderKL, size: int, count: int) -> tuple[Tensor, list[Scene]]:
-    """`count` drawn scenes encoded once, (count, 4, size/8, size/8), unit variance; kept in the work folder for as long
-    as the VAE is the same."""
+def latents(
+    run: Run, vae: AutoencoderKL, size: int, count: int, paint: Paint = draw, name: str = "latents"
+) -> tuple[Tensor, list[Scene]]:
+    """`count` scenes painted and encoded once, (count, 4, size/8, size/8), unit variance; kept in the work folder under
+    `name` for as long as the VAE is the same."""
     weights = hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in vae.encoder.parameters()))
-    path = run.work / f"latents_{size}_{count}_{run.seed}_{weights.hexdigest()[:8]}.pt"
+    path = run.work / f"{name}_{size}_{count}_{run.seed}_{weights.hexdigest()[:8]}.pt"
     rng = np.random.default_rng((run.seed, size))
     drawn = scenes(rng)
     chosen: list[Scene] = []
@@ -186,7 +191,7 @@ def latents(run: Run, vae: AutoencoderKL, size: int, count: int) -> tuple[Tensor
         chosen += batch
         if saved is None:
             pictures = [
-                np.asarray(draw(scene, np.random.default_rng((run.seed, size, start + i)), size))
+                np.asarray(paint(scene, np.random.default_rng((run.seed, size, start + i)), size))
                 for i, scene in enumerate(batch)
             ]
             posterior = vae.encode(pixels(pictures, run.device), return_dict=False)[0]
@@ -221,6 +226,24 @@ def coarse_and_fine(error: Tensor) -> Tensor:
     return torch.stack([weight * part.square().mean((1, 2, 3)) for part, weight in scales]).sum(0)
 
 
+def denoising_loss(networks: Networks, pictures: Pictures, rng: np.random.Generator) -> Tensor:
+    """How wrong the UNet's guess of the noise is on a batch of `pictures`, one caption of each, min-SNR weighted."""
+    device = pictures.latents.device
+    chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
+    words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
+    tokens = clip_tokenizer()(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
+        context = networks.text_encoder(tokens.input_ids.to(device)).last_hidden_state
+    x = pictures.latents[torch.as_tensor(chosen, device=device)]
+    t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=device)
+    a = SD1.alphas_cumprod().to(device)[t][:, None, None, None]
+    noise = torch.randn_like(x)
+    predicted = networks.unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
+    snr = (a / (1 - a)).flatten()
+    weight = snr.clamp(max=5) / snr
+    return (weight * coarse_and_fine(predicted - noise)).mean()
+
+
 def train_unet(
     run: Run,
     name: str,
@@ -233,8 +256,6 @@ def train_unet(
     """Stages 3 and 4: epsilon-prediction on a mix of `sources` (share, pictures). Each save also writes a checkpoint,
     whose native size is that of the largest pictures."""
     side = max(pictures.latents.shape[-1] for _, pictures in sources) * 8
-    tokenizer = clip_tokenizer()
-    table = alphas_cumprod().to(run.device)
     shares = np.array([share for share, _ in sources])
 
     def export(average: nn.ModuleDict) -> None:
@@ -246,19 +267,7 @@ def train_unet(
 
     def loss_of(rng: np.random.Generator) -> Tensor:
         pictures = sources[rng.choice(len(sources), p=shares / shares.sum())][1]
-        chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
-        words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
-        tokens = tokenizer(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
-        with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
-            context = networks.text_encoder(tokens.input_ids.to(run.device)).last_hidden_state
-        x = pictures.latents[torch.as_tensor(chosen, device=run.device)]
-        t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=run.device)
-        a = table[t][:, None, None, None]
-        noise = torch.randn_like(x)
-        predicted = networks.unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
-        snr = (a / (1 - a)).flatten()
-        weight = snr.clamp(max=5) / snr
-        return (weight * coarse_and_fine(predicted - noise)).mean()
+        return denoising_loss(networks, pictures, rng)
 
     networks.unet.load_state_dict(stage.optimise(loss_of)["unet"].state_dict())
 

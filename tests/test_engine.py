@@ -140,7 +140,7 @@ def interrupted(app: App, job: Job) -> list[ImageReady]:
 
 
 def test_interrupt_keeps_what_is_there_and_ends_the_job(app: App) -> None:
-    job = Interruptor(replace(REQUEST, batch_count=3, steps=10), after=12)
+    job = Interruptor(app.prepare(replace(REQUEST, batch_count=3, steps=10)), after=12)
     images = interrupted(app, job)
     assert job.state == "interrupted"
     assert [image.index for image in images] == [0, 1]
@@ -149,11 +149,11 @@ def test_interrupt_keeps_what_is_there_and_ends_the_job(app: App) -> None:
 
 def test_interrupted_pictures_can_be_left_out(app: App) -> None:
     app.settings.update({"save_interrupted": False})
-    assert interrupted(app, Interruptor(replace(REQUEST, steps=10), after=2)) == []
+    assert interrupted(app, Interruptor(app.prepare(replace(REQUEST, steps=10)), after=2)) == []
 
 
 def test_skip_goes_on_with_the_next(app: App) -> None:
-    job = Interruptor(replace(REQUEST, batch_count=3, steps=10), after=2, skip=True)
+    job = Interruptor(app.prepare(replace(REQUEST, batch_count=3, steps=10)), after=2, skip=True)
     images = interrupted(app, job)
     assert job.state == "finished"
     assert [image.seed for image in images] == [1, 2, 3]
@@ -171,7 +171,7 @@ def test_a_skip_while_no_picture_is_sampled_costs_nothing(moment: type[Event], a
             if isinstance(event, moment):
                 self.skip()
 
-    job = LateSkip(replace(REQUEST, batch_count=2), "me")
+    job = LateSkip(app.prepare(replace(REQUEST, batch_count=2)), "me")
     images = interrupted(app, job)
     assert job.state == "finished"
     whole = run(app, replace(REQUEST, batch_count=2))

@@ -13,11 +13,11 @@ from backend.settings import Settings
 from ui.fields import FIELDS
 from ui.form import Form
 
-NATIVE = (192, 128)
+SUITED = {"width": 192, "height": 128}
 
 
 def placed(settings: Settings | None = None) -> Form:
-    form = Form("txt2img", settings or Settings(), NATIVE)
+    form = Form("txt2img", settings or Settings(), SUITED)
     with gr.Blocks(analytics_enabled=False):
         form.adopt("checkpoint", gr.Dropdown(["starter"], label="Checkpoint"))
         for field in FIELDS:
@@ -36,7 +36,9 @@ def test_every_value_of_a_request_has_its_field() -> None:
 
 
 def test_the_ids_are_those_that_scripts_know() -> None:
-    known = "prompt neg_prompt sampling scheduler steps cfg_scale width height seed batch_count batch_size clip_skip"
+    known = (
+        "prompt neg_prompt sampling scheduler steps cfg_scale width height seed batch_count batch_size vae clip_skip"
+    )
     assert {field.suffix for field in FIELDS} == set(known.split(" "))
     assert {name: component(placed(), name).elem_id for name in ("prompt", "seed")} == {
         "prompt": "txt2img_prompt",
@@ -59,6 +61,7 @@ def test_what_the_form_is_filled_with_is_what_it_asks_for() -> None:
         schedule="Karras",
         steps=33,
         cfg_scale=4.5,
+        vae="sharp",
         clip_skip=2,
         width=640,
         height=384,
@@ -70,12 +73,12 @@ def test_what_the_form_is_filled_with_is_what_it_asks_for() -> None:
 
 
 def test_the_defaults_are_the_settings() -> None:
-    form = placed(Settings(default_steps=31, default_width=704, default_sampler="Heun", default_negative_prompt="fog"))
+    form = placed(Settings(default_steps=31, default_sampler="Heun", default_negative_prompt="fog"))
     sent = {field.name: component(form, field.name).value for field in FIELDS}
     request = Form.request(sent)
-    assert (request.steps, request.width, request.sampler, request.negative_prompt) == (31, 704, "Heun", "fog")
-    assert request.height == NATIVE[1]  # none is set: what suits the checkpoint
-    form.set_defaults(Settings(default_steps=7), (768, 640))
+    assert (request.steps, request.sampler, request.negative_prompt) == (31, "Heun", "fog")
+    assert (request.width, request.height) == (192, 128)  # what suits the checkpoint goes before
+    form.set_defaults(Settings(default_steps=7), {"width": 768, "height": 640})
     assert component(form, "steps").value == 7
     assert (component(form, "width").value, component(form, "height").value) == (768, 640)
 

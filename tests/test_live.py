@@ -1,9 +1,11 @@
 """The live channel, through a real WebSocket, with jobs that a scripted worker makes step by step."""
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketTestSession
 
 from backend.app import App, Options
-from backend.events import Progress
+from backend.events import Notice, Progress
 from backend.jobs import Job
 from backend.request import GenerationRequest
 from backend.server import live
@@ -96,6 +98,14 @@ def obeyed(socket: WebSocketTestSession) -> None:
     """Wait until everything sent before has been done: orders are followed one after the other."""
     socket.send_json({"op": "answer me"})
     hear(socket, "problem")
+
+
+def until_the_problem(socket: WebSocketTestSession) -> list[dict[str, Any]]:
+    """All that is said up to the answer to nonsense."""
+    heard = [socket.receive_json()]
+    while heard[-1]["type"] != "problem":
+        heard.append(socket.receive_json())
+    return heard
 
 
 def states(message: dict[str, Any]) -> list[str]:
@@ -268,7 +278,57 @@ def test_what_changes_nothing_here_is_not_told_again(stage: Stage, client: TestC
         hear(socket, "jobs", lambda m: states(m) == ["running"])
         stage.app.queue.cancel(stage.submit(owner=OTHER))
         socket.send_json({"op": "answer me"})
-        assert socket.receive_json()["type"] == "problem"
+        assert "jobs" not in [message["type"] for message in until_the_problem(socket)]
+
+
+def test_a_window_is_told_of_models_and_works_when_it_comes_and_when_they_change(
+    stage: Stage, client: TestClient, tiny_checkpoint: Path
+) -> None:
+    stage.app.catalog.wait(PATIENCE)
+    with window(client) as one, window(client, OTHER) as two:
+        versions = [hear(socket, "models")["version"] for socket in (one, two)]
+        for socket in (one, two):
+            assert hear(socket, "works") == {"type": "works", "works": [], "downloads": []}
+        shutil.copy(tiny_checkpoint, tiny_checkpoint.with_name("another.safetensors"))
+        stage.app.catalog.refresh()
+        for socket, version in zip((one, two), versions, strict=True):
+            told = hear(socket, "models", lambda m, version=version: m["version"] > version)
+            assert told["version"] <= stage.app.overview.version
+        target = stage.app.options.data_dir / "made.safetensors"
+        chore = stage.app.chores.start("merge", "Hold", target, lambda *_: "a note")
+        for socket in (one, two):
+            row = hear(socket, "works", lambda m: m["works"] and m["works"][0]["state"] == "finished")["works"][0]
+            assert (row["id"], row["title"], row["note"], row["result"]) == (chore.id, "Hold", "a note", "made")
+
+
+def test_what_changes_often_is_told_at_its_pace_and_the_last_is_told(
+    stage: Stage, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand changes in one pause are one message, and it is of the last."""
+    monkeypatch.setitem(live.PAUSES, live.News.MODELS, 1.0)
+    monkeypatch.setitem(live.PAUSES, live.News.WORKS, 1.0)
+    stage.app.catalog.wait(PATIENCE)
+    release = threading.Event()
+
+    def work(progress: Callable[[float, str], None], _: object) -> str:
+        for share in range(1000):
+            progress(share / 1000, "counting")
+            stage.app.chores._tell()
+            stage.app.overview._tell()
+        release.wait(PATIENCE)
+        return ""
+
+    with window(client) as socket:
+        hear(socket, "works")
+        stage.app.chores.start("merge", "Count", stage.app.options.data_dir / "x.safetensors", work)
+        shares = [hear(socket, "works")["works"][0]["share"] for _ in range(1)]
+        while shares[-1] < 0.999:
+            shares.append(hear(socket, "works")["works"][0]["share"])
+        socket.send_json({"op": "answer me"})
+        rest = until_the_problem(socket)
+        release.set()
+    assert len(shares) < 100
+    assert sum(message["type"] == "models" for message in rest) <= 2
 
 
 def test_a_failed_job_says_why(stage: Stage, client: TestClient) -> None:
@@ -277,6 +337,15 @@ def test_a_failed_job_says_why(stage: Stage, client: TestClient) -> None:
         until(lambda: job.ended)
         row = hear(socket, "jobs", lambda m: states(m) == ["failed"])["jobs"][0]
         assert "was asked to fail" in row["message"]
+        assert row["notices"] == []
+
+
+def test_a_job_tells_what_was_done_otherwise_than_asked(stage: Stage, client: TestClient) -> None:
+    with window(client) as socket:
+        job = stage.submit("please wait")
+        until(lambda: job.state == "running")
+        job.emit(Notice(message="It was made in tiles."))
+        hear(socket, "jobs", lambda m: [row["notices"] for row in m["jobs"]] == [["It was made in tiles."]])
 
 
 @pytest.mark.parametrize(

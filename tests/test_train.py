@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from backend.families import identify
-from backend.families.sd1 import alphas_cumprod
+from backend.families.sd1 import SD1
 from backend.model_manager.catalog import native_size
 from backend.model_manager.header import read_header
 from starter import train
@@ -95,7 +95,7 @@ def test_coarse_errors_count_more_and_fine_ones_as_they_are() -> None:
 
 
 def test_the_noise_schedule_is_that_of_stable_diffusion() -> None:
-    sigmas = ((1 - alphas_cumprod()) / alphas_cumprod()).sqrt()
+    sigmas = ((1 - SD1.alphas_cumprod()) / SD1.alphas_cumprod()).sqrt()
     assert sigmas[[0, -1]].tolist() == pytest.approx([0.0291672, 14.6146412], rel=1e-4)
 
 

@@ -26,7 +26,14 @@ KNOWN_IDS = (
     *("tabs", "tab_txt2img", "tab_settings", "setting_sd_model_checkpoint", "settings_submit"),
     *("txt2img_prompt", "txt2img_neg_prompt", "txt2img_sampling", "txt2img_scheduler", "txt2img_steps"),
     *("txt2img_cfg_scale", "txt2img_width", "txt2img_height", "txt2img_res_switch_btn", "txt2img_seed"),
-    *("txt2img_random_seed", "txt2img_reuse_seed", "txt2img_batch_count", "txt2img_batch_size", "txt2img_clip_skip"),
+    *(
+        "txt2img_random_seed",
+        "txt2img_reuse_seed",
+        "txt2img_batch_count",
+        "txt2img_batch_size",
+        "txt2img_vae",
+        "txt2img_clip_skip",
+    ),
     *("txt2img_generate", "txt2img_interrupt", "txt2img_skip", "txt2img_results"),
 )
 
@@ -286,37 +293,49 @@ def test_a_bad_setting_is_a_sentence_and_saves_nothing(
     assert app.settings.value == Settings()
 
 
-def test_the_chosen_checkpoint_is_remembered_and_brings_its_size(
+def test_the_chosen_checkpoint_is_remembered_and_brings_what_suits_it(
     app: App, client: TestClient, options: Options
 ) -> None:
     native = app.catalog.find("tiny").native_size
+    plain = [20, 7, "DPM++ 2M", "Automatic"]
+    unchanged = {"__type__": "update"}
     app.settings.update({"checkpoint": "tiny"})
-    small = add_checkpoint(options, "small", "192x128")
+    added = [
+        add_checkpoint(options, "small", {"modelspec.resolution": "192x128"}),
+        add_checkpoint(options, "quick", {"modelspec.resolution": "192x128", "modelspec.title": "Quick Turbo"}),
+        add_checkpoint(options, "named-turbo", {"modelspec.resolution": "192x128"}),
+    ]
     try:
         choose = event(client, "setting_sd_model_checkpoint", "input")
-        assert send(client, choose, ["small", *native]) == ["", 192, 128]
+        assert send(client, choose, ["small", *native, *plain]) == ["", 192, 128, *[unchanged] * 4]
         assert app.settings.value.checkpoint == "small"
         fresh = by_id(client.get("/config").json())
         assert fresh["setting_sd_model_checkpoint"]["props"]["value"] == "small"
         assert fresh["txt2img_width"]["props"]["value"] == 192
-        # a size that the artist has set stays
-        message, *size = send(client, choose, ["tiny", 640, 384])
-        assert message == ""
-        assert all(update == {"__type__": "update"} for update in size)
-        assert app.settings.value.checkpoint == "tiny"
-        assert send(client, choose, ["nowhere", *native])[0].startswith("There is no checkpoint called 'nowhere'")
-        assert app.settings.value.checkpoint == "tiny"
+        # a distilled one brings its steps, guidance, sampler and schedule, and takes them away again
+        turbo = [4, 1, "Euler a", "SGM Uniform"]
+        assert send(client, choose, ["quick", 192, 128, *plain]) == ["", *[unchanged] * 2, *turbo]
+        assert by_id(client.get("/config").json())["txt2img_steps"]["props"]["value"] == 4
+        # a name alone says nothing: nobody has confirmed it
+        assert send(client, choose, ["named-turbo", 192, 128, *turbo]) == ["", *[unchanged] * 2, *plain]
+        # what the artist has set stays
+        assert send(client, choose, ["tiny", 640, 384, *plain]) == ["", *[unchanged] * 6]
+        assert send(client, choose, ["quick", *native, 31, *plain[1:]]) == ["", 192, 128, *[unchanged] * 4]
+        sentence, *_ = send(client, choose, ["nowhere", *native, *plain])
+        assert sentence.startswith("There is no checkpoint called 'nowhere'")
+        assert app.settings.value.checkpoint == "quick"
     finally:
-        small.unlink()
+        for path in added:
+            path.unlink()
 
 
-def add_checkpoint(options: Options, name: str, resolution: str) -> Path:
-    """A copy of the tiny checkpoint whose metadata name the size it was trained on."""
+def add_checkpoint(options: Options, name: str, metadata: dict[str, str]) -> Path:
+    """A copy of the tiny checkpoint with metadata."""
     folder = options.checkpoint_dirs[0]
     data = (folder / "tiny.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = {"modelspec.resolution": resolution}
+    header["__metadata__"] = metadata
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     path = folder / f"{name}.safetensors"

@@ -4,7 +4,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from backend.app import App
-from ui import settings, txt2img
+from ui import models, settings, txt2img
 from ui.checkpoint import CheckpointSelector
 from ui.form import Form
 from ui.pieces import piece, status_chip
@@ -19,21 +19,23 @@ def build(app: App) -> gr.Blocks:
             piece("wordmark.html", "wordmark")
             checkpoint = CheckpointSelector(app)
             status_chip("model_status")
-        form = Form("txt2img", app.settings.value, checkpoint.native_size)
+        form = Form("txt2img", app.settings.value, checkpoint.suited)
         form.adopt("checkpoint", checkpoint.list)
 
         def renew() -> None:
             """Let pages that are opened from now on begin with what is set now."""
             checkpoint.renew()
-            form.set_defaults(app.settings.value, checkpoint.native_size)
+            form.set_defaults(app.settings.value, checkpoint.suited)
             page.config = page.get_config_file()
 
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
                 txt2img.build(page, app, form)
+            with gr.Tab("Models", id="models", elem_id="tab_models"):
+                cards = models.build(page, form)
             with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
                 settings.build(app, tab, renew)
-        checkpoint.listen(page, form, renew)
+        checkpoint.listen(page, form, cards, renew)
     page.queue(api_open=False)
     return page
 

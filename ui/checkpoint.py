@@ -1,4 +1,4 @@
-"""The checkpoint selector on top of the page, and the size that suits what is chosen."""
+"""The checkpoint selector on top of the page, and how the form follows what is chosen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,7 @@ from backend.errors import UserError
 from backend.model_manager.catalog import ModelRecord
 from ui.form import SHORT_EVENT, Form
 from ui.pieces import notice, piece
-
-USUAL_SIZE = (512, 512)  # while there is no checkpoint that could say
+from ui.suited import NAMES, followed, suited_values
 
 
 class CheckpointSelector:
@@ -28,14 +27,13 @@ class CheckpointSelector:
             self._refresh = gr.Button(
                 "Look for checkpoints again", elem_id="refresh_sd_model_checkpoint", elem_classes="icon-button refresh"
             )
-        self._unusable = piece("unusable.html", "unusable_checkpoints", script="unusable")
+        self._unusable = piece("unusable.html", "unusable_checkpoints", script="unusable", event="checkpoints")
         self.renew()
 
     @property
-    def native_size(self) -> tuple[int, int]:
-        """Width and height in pixels that suit the checkpoint chosen."""
-        record = self._chosen()
-        return record.native_size if record else USUAL_SIZE
+    def suited(self) -> dict[str, Any]:
+        """Values of the form that suit the checkpoint chosen."""
+        return suited_values(self._chosen(), self._app.settings.value)
 
     def renew(self) -> None:
         """Let newly opened pages begin with the checkpoint chosen now."""
@@ -44,14 +42,13 @@ class CheckpointSelector:
         self.list.value = record.name if record else None
         self._unusable.value = self._problems()
 
-    def listen(self, page: gr.Blocks, form: Form, chosen: Callable[[], None]) -> None:
-        """Remember each choice, and call `chosen()` then; where the size was the last checkpoint's own, it becomes the
-        new one's."""
-        width, height = form.components["width"], form.components["height"]
+    def listen(self, page: gr.Blocks, form: Form, cards: gr.HTML, chosen: Callable[[], None]) -> None:
+        """Remember each choice, also one among the `cards` of the Models tab, and call `chosen()` then; what of
+        the form was as suited the last one becomes what suits the new one. The list follows what is on disk."""
         message = notice("checkpoint_message")
 
-        def choose(name: object, *size: object) -> dict[Block, Any]:
-            before = self.native_size
+        def choose(name: object, *values: object) -> dict[Block, Any]:
+            before = self.suited
             try:
                 self._app.settings.update({"checkpoint": self._app.catalog.find(str(name or "")).name})
             except UserError as error:
@@ -59,17 +56,39 @@ class CheckpointSelector:
             except OSError as error:
                 return {message: f"Your choice could not be remembered: {error.strerror or error}."}
             chosen()
-            follows = size == before
-            return {message: "", **(dict(zip((width, height), self.native_size, strict=True)) if follows else {})}
+            changes = followed(dict(zip(NAMES, values, strict=True)), before, self.suited)
+            return {message: "", **{form.components[name]: value for name, value in changes.items()}}
+
+        def choose_card(event: gr.EventData, *values: object) -> dict[Block, Any]:
+            picked = event._data if isinstance(event._data, dict) else {}
+            changes = choose(picked.get("name"), *values)
+            return changes if changes[message] else {**changes, self.list: self._shown()}
 
         def look() -> tuple[Any, list[dict[str, str]]]:
-            record = self._chosen()
-            shown = gr.update(choices=self._app.catalog.names(), value=record.name if record else None)
-            return shown, self._problems()
+            return self._shown(), self._problems()
 
-        form_size: list[Any] = [width, height]
-        self.list.input(choose, [self.list, *form_size], [message, *form_size], preprocess=False, **SHORT_EVENT)
-        gr.on([self._refresh.click, page.load], look, None, [self.list, self._unusable], **SHORT_EVENT)
+        def look_again() -> tuple[Any, list[dict[str, str]]]:
+            self._app.catalog.refresh()
+            return look()
+
+        def follow(name: object) -> tuple[Any, list[dict[str, str]]]:
+            """What this window has chosen stays chosen."""
+            stays = name in self._app.catalog.names()
+            return gr.update(choices=self._app.catalog.names()) if stays else self._shown(), self._problems()
+
+        suited: list[Any] = [form.components[name] for name in NAMES]
+        shown: list[Any] = [self.list, self._unusable]
+        self.list.input(choose, [self.list, *suited], [message, *suited], preprocess=False, **SHORT_EVENT)
+        cards.choose(choose_card, suited, [self.list, message, *suited], preprocess=False, **SHORT_EVENT)
+        page.load(look, None, shown, **SHORT_EVENT)
+        self._refresh.click(look_again, None, shown, **SHORT_EVENT)
+        self._unusable.checkpoints(follow, self.list, shown, preprocess=False, **SHORT_EVENT)
+        tell = "(name) => { window.atelierCheckpoint = name; dispatchEvent(new Event('atelier-checkpoint')); }"
+        gr.on([page.load, self.list.change], None, self.list, js=tell, api_visibility="private")
+
+    def _shown(self) -> Any:
+        record = self._chosen()
+        return gr.update(choices=self._app.catalog.names(), value=record.name if record else None)
 
     def _chosen(self) -> ModelRecord | None:
         """The checkpoint that a request without a name gets, else the first, else none."""

@@ -8,10 +8,12 @@ import gradio as gr
 from gradio.components import Component
 
 from backend.request import (
+    AUTOMATIC_VAE,
     BATCH_COUNT_RANGE,
     BATCH_SIZE_RANGE,
     CFG_RANGE,
     CLIP_SKIP_RANGE,
+    OWN_VAE,
     SIZE_RANGE,
     SIZE_STEP,
     STEPS_RANGE,
@@ -32,12 +34,6 @@ class Field:
     make: Callable[..., Component]
     default: Callable[[Settings], Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    native: int | None = None
-
-    def first_value(self, settings: Settings, native_size: tuple[int, int]) -> Any:
-        """What a newly opened page shows."""
-        value = self.default(settings)
-        return native_size[self.native] if self.native is not None and not value else value
 
 
 def _slider(allowed: tuple[float, float], step: float = 1) -> dict[str, Any]:
@@ -95,7 +91,6 @@ FIELDS = (
         make=gr.Slider,
         default=lambda settings: settings.default_width,
         options=_slider(SIZE_RANGE, SIZE_STEP),
-        native=0,
     ),
     Field(
         name="height",
@@ -103,7 +98,6 @@ FIELDS = (
         make=gr.Slider,
         default=lambda settings: settings.default_height,
         options=_slider(SIZE_RANGE, SIZE_STEP),
-        native=1,
     ),
     Field(
         # Text, because a number in JavaScript is exact only up to 2**53 and a seed goes to 2**64.
@@ -126,6 +120,13 @@ FIELDS = (
         make=gr.Slider,
         default=lambda settings: settings.default_batch_size,
         options=_slider(BATCH_SIZE_RANGE),
+    ),
+    Field(
+        name="vae",
+        suffix="vae",
+        make=gr.Dropdown,
+        default=lambda _: _PLAIN.vae,
+        options={"choices": [AUTOMATIC_VAE, OWN_VAE]},
     ),
     Field(
         name="clip_skip",

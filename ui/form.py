@@ -27,10 +27,10 @@ class Form:
     wrong with one, in one voice for the page and for every other way in.
     """
 
-    def __init__(self, prefix: str, settings: Settings, native_size: tuple[int, int]):
-        """`prefix` begins every element's id, such as ``txt2img``; `native_size` is the checkpoint's, in pixels."""
+    def __init__(self, prefix: str, settings: Settings, suited: Mapping[str, Any]):
+        """`prefix` begins every element's id, such as ``txt2img``; `suited` values go before the settings'."""
         self._prefix = prefix
-        self._first = (settings, native_size)
+        self._first = (settings, suited)
         self._fields: dict[str, Field] = {field.name: field for field in FIELDS}
         self.components: dict[str, Block] = {}
 
@@ -38,7 +38,7 @@ class Form:
         """Put the field here in the layout; `options` go to the component besides the table's."""
         field = self._fields[name]
         component = field.make(
-            value=field.first_value(*self._first),
+            value=_first_value(field, *self._first),
             label=label(name),
             elem_id=f"{self._prefix}_{field.suffix}",
             **{**field.options, **options},
@@ -50,11 +50,11 @@ class Form:
         """Take a component that stands elsewhere on the page as the field `name`."""
         self.components[name] = component
 
-    def set_defaults(self, settings: Settings, native_size: tuple[int, int]) -> None:
-        """Let newly opened pages begin with these settings, and with the size of this checkpoint."""
+    def set_defaults(self, settings: Settings, suited: Mapping[str, Any]) -> None:
+        """Let newly opened pages begin with these settings, and with what suits the checkpoint."""
         for name, component in self.components.items():
             if name in self._fields and isinstance(component, Component):
-                component.value = self._fields[name].first_value(settings, native_size)
+                component.value = _first_value(self._fields[name], settings, suited)
 
     def on(self, trigger: Callable[..., Dependency], act: Callable[..., Any], outputs: Any = None) -> Dependency:
         """Call `act(request, **values)` on an event with the browser's request and all values by name.
@@ -88,6 +88,10 @@ class Form:
         """What to set so that the form asks for this request; the checkpoint is the caller's."""
         values = {**asdict(request), "seed": str(request.seed)}
         return {self.components[name]: values[name] for name in self._fields}
+
+
+def _first_value(field: Field, settings: Settings, suited: Mapping[str, Any]) -> Any:
+    return suited.get(field.name, field.default(settings))
 
 
 def _seed(value: object) -> object:

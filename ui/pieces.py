@@ -12,9 +12,16 @@ import gradio as gr
 from ui.static_files import BASE, read
 
 
-def piece(template: str, elem_id: str | None = None, *, script: str = "", value: Any = None) -> gr.HTML:
-    """The HTML file `template`; the function `script` of ``pieces.js``, if there is one, shows `value` in it."""
-    start = f"import(new URL('{BASE}/pieces.js', document.baseURI)).then((all) => all.{script}(element, props, watch));"
+def piece(
+    template: str, elem_id: str | None = None, *, script: str = "", value: Any = None, event: str = ""
+) -> gr.HTML:
+    """The HTML file `template`; the function `script` of ``pieces.js``, if there is one, shows `value` in it, and may
+    tell Python of an `event`."""
+    tell = f", () => trigger('{event}')" if event else ""
+    start = (
+        f"import(new URL('{BASE}/pieces.js', document.baseURI))"
+        f".then((all) => all.{script}(element, props, watch{tell}));"
+    )
     return gr.HTML(
         value,
         html_template=read(template),
@@ -51,3 +58,20 @@ def status_chip(elem_id: str) -> gr.HTML:
     """What is loaded and on which device, and whether the page still hears from Atelier; and light or dark."""
     start = f"import(new URL('{BASE}/status_chip.js', document.baseURI)).then((chip) => chip.start(element));"
     return gr.HTML(html_template=read("status_chip.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+
+
+def prompt_chips(elem_id: str) -> gr.HTML:
+    """The LoRAs in the prompt as a row with their weights; nothing while there are none, neither there nor on disk."""
+    start = f"import(new URL('{BASE}/prompt_chips.js', document.baseURI)).then((chips) => chips.start(element));"
+    return gr.HTML(html_template=read("prompt_chips.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+
+
+def model_cards(elem_id: str) -> gr.HTML:
+    """All models, drawn by ``models.js`` from what `backend.server.models` answers. What it sends back to Python is the
+    wish ``choose`` with a checkpoint's name."""
+    start = f"""
+    import(new URL('{BASE}/models.js', document.baseURI)).then((models) => models.start(element, {{
+      choose: (name) => trigger('choose', {{ name }}),
+    }}));
+    """
+    return gr.HTML(html_template=read("models.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)

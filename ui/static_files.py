@@ -8,7 +8,10 @@ from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "static"
 ROUTE = "/atelier/static"
-STYLES = ("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings")
+STYLES = (
+    *("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings"),
+    *("models", "models_bar", "models_card", "models_drawer", "models_panels", "models_lists", "prompt_chips"),
+)
 BASE = ROUTE.lstrip("/")  # relative: it works below a proxy's path too
 # Linked, not given to Gradio as `css_paths`: it rewrites selectors, and breaks lists in :is() and what follows `body`.
 HEAD = "".join(

@@ -9,10 +9,11 @@ from gradio.blocks import Block
 
 from backend.app import App
 from backend.errors import InvalidRequest, ModelFileError, UserError
-from backend.request import GenerationRequest
+from backend.model_manager.identity import Kind
+from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest
 from backend.server.owner import owner_of
 from ui.form import SHORT_EVENT, Form
-from ui.pieces import live_view, notice
+from ui.pieces import live_view, notice, prompt_chips
 from ui.static_files import read
 
 RATIOS = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")
@@ -23,6 +24,7 @@ def build(page: gr.Blocks, app: App, form: Form) -> None:
     with gr.Row(elem_id="txt2img_layout"):
         with gr.Column(elem_id="txt2img_words"):
             form.place("prompt")
+            prompt_chips("txt2img_loras")
             form.place("negative_prompt")
             with gr.Column(elem_id="txt2img_actions"):
                 message = notice("txt2img_message")
@@ -31,7 +33,7 @@ def build(page: gr.Blocks, app: App, form: Form) -> None:
                     gr.Button("Skip", elem_id="txt2img_skip", elem_classes="ender")
                     gr.Button("Interrupt", elem_id="txt2img_interrupt", elem_classes="ender")
         with gr.Column(elem_id="txt2img_controls"):
-            _controls(page, form)
+            _controls(page, app, form)
         view = live_view("txt2img_results")
 
     in_turn = asyncio.Lock()
@@ -58,7 +60,7 @@ def _owner(request: gr.Request) -> str:
     return owner_of(request.request)
 
 
-def _controls(page: gr.Blocks, form: Form) -> None:
+def _controls(page: gr.Blocks, app: App, form: Form) -> None:
     with gr.Row(elem_classes="pair"):
         form.place("sampler")
         form.place("schedule")
@@ -88,6 +90,12 @@ def _controls(page: gr.Blocks, form: Form) -> None:
         form.place("batch_size")
     with gr.Accordion("Advanced", open=False, elem_id="txt2img_advanced"):
         form.place("clip_skip")
+        vae: Any = form.place("vae")
+
+    def choices() -> Any:
+        return gr.update(choices=[AUTOMATIC_VAE, OWN_VAE, *app.catalog.names(Kind.VAE)])
+
+    gr.on([page.load, vae.focus], choices, None, vae, **SHORT_EVENT)
 
 
 def _ratio(ratio: str) -> str:

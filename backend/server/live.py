@@ -7,6 +7,10 @@ To the window, as JSON text:
   counts everybody's queued jobs from 1, so it changes with what others do
 * ``{"type": "pictures", "job": id, "pictures": [...]}`` pictures that this window has not been told of
 * ``{"type": "progress", "job": id, "step": ...}`` the newest step; answered with ``{"op": "seen"}``
+* ``{"type": "models", "version": n}`` there are other models than before, or they are described otherwise; at most
+  twice a second
+* ``{"type": "works", "works": [...], "downloads": [...]}`` what is fetched, converted and merged, at most five times a
+  second
 * ``{"type": "problem", "message": ...}`` the sentence that answers an order which could not be followed
 * ``{"type": "alive"}`` nothing happened for a while
 
@@ -31,8 +35,9 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from backend.app import App
 from backend.errors import InvalidRequest, UserError
-from backend.events import ENDINGS, Failed, ImageReady, Loading, Progress
+from backend.events import ENDINGS, Failed, ImageReady, Loading, Notice, Progress
 from backend.jobs import Job
+from backend.server.model_works import works
 from backend.server.owner import owner_of
 
 ID_LENGTH = 32
@@ -48,6 +53,13 @@ class News(Flag):
     STATUS = auto()
     JOBS = auto()
     PROGRESS = auto()
+    MODELS = auto()
+    WORKS = auto()
+
+
+EVERYTHING = News.STATUS | News.JOBS | News.PROGRESS | News.MODELS | News.WORKS
+# Seconds between two messages about what can change many times in one.
+PAUSES = {News.MODELS: 0.5, News.WORKS: 0.2}
 
 
 def router(app: App) -> APIRouter:
@@ -70,7 +82,10 @@ class Channel:
         self._windows: set[Window] = set()
         self._previews: dict[str, bytes] = {}
         app.queue.subscribe(self._on_job)
-        app.status.subscribe(self._on_status)
+        app.status.subscribe(lambda: self._note(News.STATUS))
+        app.overview.subscribe(lambda: self._note(News.MODELS))
+        app.chores.subscribe(lambda: self._note(News.WORKS))
+        app.downloads.subscribe(lambda: self._note(News.WORKS))
 
     async def serve(self, socket: WebSocket) -> None:
         """Tell one window everything until it goes away."""
@@ -100,9 +115,9 @@ class Channel:
             if window.owner == job.owner or news is News.JOBS:  # the places in line are everybody's
                 window.note(news)
 
-    def _on_status(self) -> None:
+    def _note(self, news: News) -> None:
         for window in tuple(self._windows):
-            window.note(News.STATUS)
+            window.note(news)
 
 
 class Window:
@@ -114,7 +129,9 @@ class Window:
         self._app = app
         self._preview = preview
         self._loop = asyncio.get_running_loop()
-        self._news = News.STATUS | News.JOBS | News.PROGRESS
+        self._news = EVERYTHING
+        self._due: set[News] = set()
+        self._told_at: dict[News, float] = {}
         self._wake = asyncio.Event()
         self._wake.set()
         self._seen = True
@@ -129,6 +146,18 @@ class Window:
             self._loop.call_soon_threadsafe(self._note, news)
 
     def _note(self, news: News) -> None:
+        pause = PAUSES.get(news, 0.0)
+        wait = self._told_at.get(news, -pause) + pause - self._loop.time()
+        if news in self._due:
+            return
+        if wait > 0:
+            self._due.add(news)
+            self._loop.call_later(wait, self._note_now, news)
+        else:
+            self._note_now(news)
+
+    def _note_now(self, news: News) -> None:
+        self._due.discard(news)
         self._news |= news
         self._wake.set()
 
@@ -159,6 +188,15 @@ class Window:
                     await self._socket.send_text(json.dumps(message))
             if News.PROGRESS in news:
                 await self._send_progress()
+            if News.MODELS in news:
+                await self._tell_of(News.MODELS, {"type": "models", "version": self._app.overview.version})
+            if News.WORKS in news:
+                # Not on the loop: the list is locked while the disk is written to.
+                await self._tell_of(News.WORKS, {"type": "works", **await asyncio.to_thread(works, self._app)})
+
+    async def _tell_of(self, news: News, message: dict[str, Any]) -> None:
+        self._told_at[news] = self._loop.time()
+        await self._socket.send_text(json.dumps(message))
 
     def _jobs(self) -> Iterator[dict[str, Any]]:
         jobs = self._app.queue.jobs(self.owner)
@@ -265,6 +303,7 @@ def _rows(jobs: list[Job], places: dict[str, int]) -> Iterator[dict[str, Any]]:
             "created": job.created,
             "place": places.get(job.id, 0) if state == "queued" else 0,
             "message": newest.message if isinstance(newest, Failed) else "",
+            "notices": [event.message for event in events if isinstance(event, Notice)],
             "loading": newest.what if isinstance(newest, Loading) else "",
             "prompt": request.prompt[:EXCERPT],
             "checkpoint": request.checkpoint,

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from backend.app import App, Options
-from backend.server import live, pictures
+from backend.server import live, models, pictures
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
 from ui.app import mount
@@ -97,6 +97,7 @@ class Studio:
         web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         web.include_router(live.router(self.app))
         web.include_router(pictures.router(self.app))
+        web.include_router(models.router(self.app))
         self._server = uvicorn.Server(
             uvicorn.Config(Guard(mount(web, self.app)), port=0, log_level="warning", ws="websockets-sansio")
         )

@@ -20,6 +20,16 @@ const ICONS = {
   interrupted: "M6 4v8M10 4v8",
   actual: "M3 4.5h1.3v7M3 11.5h2.6M8 6.3v.1M8 9.7v.1M10.5 4.5h1.3v7M10.5 11.5h2.6",
   fit: "M2.5 5.5v-3h3M10.5 2.5h3v3M13.5 10.5v3h-3M5.5 13.5h-3v-3",
+  add: "M8 3v10M3 8h10",
+  less: "M3.5 8h9",
+  check: "m3.2 8.4 3.2 3.2 6.4-7",
+  info: "M8 2.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11ZM8 7.4v3.4M8 5.2v.1",
+  trash: "M3 4.5h10M6.2 4.5v-2h3.6v2M4.3 4.5l.6 9h6.2l.6-9M6.7 7v4M9.3 7v4",
+  folder: "M2.5 12.5v-9h4l1.5 2h5.5v7Z",
+  merge: "M3 3.5c5 0 4 4.5 9.5 4.5M3 12.5c5 0 4-4.5 9.5-4.5M10.3 5.7 12.7 8l-2.4 2.3",
+  memory: "M3 5.5h10v6H3ZM5.5 5.5v-2M8 5.5v-2M10.5 5.5v-2M5.5 13.5v-2M8 13.5v-2M10.5 13.5v-2",
+  renew: "M13 6.5A5.2 5.2 0 0 0 3.6 5.2M3 9.5a5.2 5.2 0 0 0 9.4 1.3M3.3 2.5v2.9h2.9M12.7 13.5v-2.9H9.8",
+  pin: "M6 2.5h4l-.5 4 2 2.5h-7l2-2.5ZM8 9v4.5",
 };
 
 /** An element with properties, data attributes (`data: {...}`) and children (elements or text). */

@@ -1,5 +1,6 @@
 // One picture, as large as the window: zoom, the one before and the next, and everything its file says.
 
+import { copyText } from "./clipboard.js";
 import { element, icon, iconButton, say } from "./elements.js";
 import { download } from "./stage.js";
 import { studio } from "./studio.js";
@@ -135,20 +136,5 @@ export class Lightbox {
     const words = [...this.#dialog.querySelectorAll("aside > .wish span")].at(-1);
     say(words, done ? "Copied" : "Select the text and press Ctrl C");
     setTimeout(() => say(words, "Copy"), COPIED_STAYS);
-  }
-}
-
-/** The clipboard of a page that came without https is reached the old way. */
-async function copyText(text, near) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = element("textarea", { value: text, className: "visually-hidden" });
-    near.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
   }
 }

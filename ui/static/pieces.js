@@ -2,6 +2,7 @@
 // "${...}" in somebody's file would be run.
 
 import { element, say } from "./elements.js";
+import { models } from "./models_store.js";
 
 /** Keep what `show(root, value)` draws up to date. */
 const shown = (show) => (root, props, watch) => {
@@ -17,8 +18,13 @@ export const notice = shown((root, sentence) => {
   say(place, sentence ?? "");
 });
 
-/** Files that cannot be used: [{name, problem}]. */
-export const unusable = shown((root, files) => {
+/** Files that cannot be used: [{name, problem}]. `tell()` says that there are other checkpoints to choose from. */
+export const unusable = (root, props, watch, tell) => {
+  showUnusable(root, props, watch);
+  models.addEventListener("checkpoints", tell);
+};
+
+const showUnusable = shown((root, files) => {
   const details = root.querySelector("details");
   details.hidden = !files?.length;
   say(root.querySelector("summary"), `${files?.length} not usable`);

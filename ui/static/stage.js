@@ -7,6 +7,7 @@ import { studio } from "./studio.js";
 import { duration, promptOf, size, speed } from "./words.js";
 import { fitting } from "./zoom.js";
 
+const SHOWN_NOTICES = 3; // the newest ones of a job
 const MARGIN = 18; // CSS pixels of mat around a picture
 const STRIP_PLACES = 24; // places that wait in the strip for pictures to come
 const EXAMPLES = [
@@ -159,6 +160,7 @@ export class Stage {
     say(this.#root.querySelector(".caption .what"), left);
     say(this.#root.querySelector(".caption .pace-words"), right);
     say(this.#root.querySelector(".fault .sentence"), job?.state === "failed" ? job.message : "");
+    say(this.#root.querySelector(".notices"), (job?.notices ?? []).slice(-SHOWN_NOTICES).join("\n"));
   }
 
   #renderPace() {

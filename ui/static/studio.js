@@ -4,7 +4,7 @@ import { Channel } from "./channel.js";
 
 /**
  * Emits "change" whenever anything is different, "problem" (detail: a sentence), "submitted" when a job appears that was
- * not there before, and "ended" (detail: the job) when one ends.
+ * not there before, "ended" (detail: the job) when one ends, and passes on "models" and "works" (detail: the message).
  */
 class Studio extends EventTarget {
   /** All jobs, oldest first: ended, running, queued. */
@@ -86,6 +86,10 @@ class Studio extends EventTarget {
         this.progress = message;
         this.#channel.send({ op: "seen" });
         break;
+      case "models":
+      case "works":
+        this.#emit(message.type, message);
+        return;
       case "problem":
         this.#emit("problem", message.message);
         return;

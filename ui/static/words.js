@@ -13,6 +13,23 @@ export function speed(rate) {
   return rate >= 1 ? `${rate.toFixed(rate < 10 ? 1 : 0)} it/s` : `${(1 / rate).toFixed(1)} s/it`;
 }
 
+/** Bytes, in the units that file managers and the hub use. */
+export function bytes(count) {
+  if (!(count >= 0)) return "";
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let value = count;
+  let unit = 0;
+  for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000;
+  return `${value.toFixed(unit && value < 9.95 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** How long a swap to a checkpoint takes. */
+export function swapTime(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 0.95) return `${Math.max(0.1, seconds).toFixed(1)} s`;
+  return seconds < 90 ? `~${Math.round(seconds)} s` : `~${Math.round(seconds / 60)} min`;
+}
+
 export function size(thing) {
   return `${thing.width} × ${thing.height}`;
 }
