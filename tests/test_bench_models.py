@@ -10,7 +10,7 @@ from backend.model_manager.memory.devices import Processor
 from bench import models
 from bench.models import Place
 
-LINE = re.compile(r"[^ ]+ \d+\.\d+ (ratio|ms) \(aim <= \d+(\.\d+)?\) (ok|short)")
+LINE = re.compile(r"[^ ]+ -?\d+\.\d+ (ratio|ms) \(aim <= \d+(\.\d+)?\) (ok|short)")
 
 
 def test_every_figure_is_printed(

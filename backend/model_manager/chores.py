@@ -221,9 +221,10 @@ class Chores:
         return next((record.name for record in records if record.path == path), path.stem)
 
     def _progress(self, task: _Task, share: float, doing: str) -> None:
+        begins = doing != task.chore.doing
         self._change(task, share=min(max(share, 0.0), 1.0), doing=doing)
         now = time.monotonic()
-        if now - task.told >= TOLD_EVERY:
+        if begins or now - task.told >= TOLD_EVERY:
             task.told = now
             self._tell()
 
