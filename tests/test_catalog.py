@@ -534,6 +534,7 @@ def test_a_started_catalog_finds_changes_by_itself_and_tells(
     folder: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.model_manager.catalog.PAUSE", 0.05)
+    others = set(threading.enumerate())
     catalog = Catalog((folder,), index)
     told = threading.Event()
     forget = catalog.subscribe(told.set)
@@ -548,7 +549,7 @@ def test_a_started_catalog_finds_changes_by_itself_and_tells(
         assert told.wait(60)
     forget()
     catalog.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "catalog"]
+    assert not [thread for thread in threading.enumerate() if thread not in others]
     assert catalog.waiting == 0
 
 
