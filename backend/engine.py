@@ -1,8 +1,8 @@
 """The story of one generation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +23,7 @@ from backend.model_manager.residency import LoadedModel, Residency
 from backend.outputs import Outputs
 from backend.prompt.embeddings import Inversions, inversions_in
 from backend.prompt.encode import words_of
-from backend.prompt.grammar import read_prompt
+from backend.prompt.grammar import LoraToken, read_prompt
 from backend.prompt.loras import named_loras
 from backend.request import GenerationRequest
 from backend.sampling.samplers import find_sampler
@@ -43,7 +43,7 @@ class Engine:
         self.residency = residency
         self._catalog = catalog
         self._hashes = hashes
-        self._loras = LoraUses(catalog, hashes)
+        self._loras = LoraUses(hashes)
         self._outputs = outputs
         self._settings = settings
 
@@ -76,12 +76,14 @@ class Engine:
         """
         job.emit(Loading(what=request.checkpoint))
         record = self._catalog.find(request.checkpoint)
-        loras = self._loras.of(request.prompt, record)
+        named = named_loras(request.prompt, self._catalog, record)
+        loras = self._loras.of(named)
         vae = self._catalog.vae(request.vae, record)
         with self.residency.ready(record, vae=vae, loras=loras) as model:
-            inversions = self._inversions(request, model)
-            recipe = self._recipe(request, model, vae, inversions)
-            generation = Generation(request, job, model, inversions, self.residency, self._settings)
+            words = replace(request, prompt=read_prompt(request.prompt).text)
+            inversions, embeddings = self._inversions(words, model)
+            recipe = self._recipe(request, model, vae, named, embeddings)
+            generation = Generation(words, job, model, inversions, self.residency, self._settings)
             for batch in range(request.batch_count):
                 job.next_pictures()
                 for part in generation.batch(batch):
@@ -91,38 +93,34 @@ class Engine:
                     if isinstance(part.stop, Cancelled):
                         raise part.stop
 
-    def _embeddings(self) -> dict[str, ModelRecord]:
-        """Those that can be used, by what one writes for them; of two of a name the first."""
+    def _inversions(self, words: GenerationRequest, model: LoadedModel) -> tuple[Inversions, Mapping[str, ModelRecord]]:
+        """The embeddings that the words may name, of those that can be read, and the files of those that stand there,
+        by what one writes for them."""
         usable = [record for record in self._catalog.records(Kind.EMBEDDING) if not record.problem]
-        return {record.path.stem: record for record in reversed(usable)}
-
-    def _inversions(self, request: GenerationRequest, model: LoadedModel) -> Inversions:
-        """The embeddings that the words name, of those that can be read."""
-        files = [record.path for record in self._embeddings().values()]
+        records = {record.path.stem: record for record in reversed(usable)}  # of two of a name the first
+        texts = [words.prompt, words.negative_prompt]
         widths = [encoder.config.hidden_size for encoder in model.networks.text_encoders()]
-        prompt = read_prompt(request.prompt).text
-        return inversions_in([prompt, request.negative_prompt], files, widths, model.tokenizer)
+        inversions = inversions_in(texts, [record.path for record in records.values()], widths, model.tokenizer)
+        used = words_of(model.tokenizer, texts, inversions)
+        return inversions, {inversion.name: records[inversion.name] for inversion in used}
 
     def _recipe(
-        self, request: GenerationRequest, model: LoadedModel, vae: ModelRecord | None, inversions: Inversions
+        self,
+        request: GenerationRequest,
+        model: LoadedModel,
+        vae: ModelRecord | None,
+        loras: Sequence[tuple[LoraToken, ModelRecord]],
+        embeddings: Mapping[str, ModelRecord],
     ) -> "_Recipe":
         sampler = find_sampler(request.sampler)
         # A1111 writes the schedule that Automatic stood for, except where that is the plain one.
         automatic = is_automatic(request.schedule) and sampler.automatic_schedule != "Uniform"
-        prompt = read_prompt(request.prompt).text
-        embeddings = self._embeddings()
         return _Recipe(
             schedule=sampler.automatic_schedule if automatic else request.schedule,
             checkpoint=model.sha256,
             vae=None if vae is None else self._hashes.sha256(vae),
-            loras={
-                token.name: self._hashes.of_tensors(record)
-                for token, record in named_loras(request.prompt, self._catalog, model.record)
-            },
-            embeddings={
-                inversion.name: self._hashes.sha256(embeddings[inversion.name])
-                for inversion in words_of(model.tokenizer, [prompt, request.negative_prompt], inversions)
-            },
+            loras={token.name: self._hashes.of_tensors(record) for token, record in loras},
+            embeddings={name: self._hashes.sha256(record) for name, record in embeddings.items()},
         )
 
     def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: "_Recipe", job: Job) -> None:

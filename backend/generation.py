@@ -1,7 +1,7 @@
 """One request at work on a loaded model: from words to latents to pictures, by lighter ways when memory runs out."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -16,7 +16,6 @@ from backend.jobs import Job
 from backend.model_manager.memory.rescue import Relief, Rescue
 from backend.model_manager.residency import LoadedModel, Residency
 from backend.prompt.embeddings import Inversions
-from backend.prompt.grammar import read_prompt
 from backend.request import GenerationRequest
 from backend.sampling.denoiser import GuidedDenoiser
 from backend.sampling.noise import BrownianNoise, ImageNoise
@@ -55,8 +54,9 @@ class Generation:
         residency: Residency,
         settings: SettingsStore,
     ):
-        """`model` is leased from `residency` for as long as this is used. Encodes the words."""
-        self._request = replace(request, prompt=read_prompt(request.prompt).text)
+        """`model` is leased from `residency` for as long as this is used, and already wears what the tokens of the
+        prompt put on: `request` comes without them. Encodes the words."""
+        self._request = request
         self._job = job
         self._model = model
         self._inversions = inversions

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from time import time
 from typing import Any
 from urllib.parse import urljoin
@@ -200,10 +201,15 @@ class WebClient:
         self._trusted = frozenset(trusted)
         self._resolve = resolve
         self._timeouts = timeouts or Timeouts()
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when first used: reading the authorities takes some 30 ms, and many a run fetches nothing."""
+        context = ssl.create_default_context()
         if "SSL_CERT_FILE" not in os.environ:
             # Some installations of Python, as on macOS, find no authorities of the system's.
-            self._tls.load_verify_locations(certifi.where())
+            context.load_verify_locations(certifi.where())
+        return context
 
     @contextmanager
     def open(

@@ -4,8 +4,6 @@ Three figures for each case, all medians over alternating pairs in this one proc
 """
 
 import argparse
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 from backend.request import GenerationRequest
 from bench import STARTER, WORK, full_size
 from bench.pairs import Pairs, alternate
-from bench.report import Figure, machine
+from bench.report import Figure, machine, ratio
 from bench.subject import Subject
 
 REQUEST = GenerationRequest(
@@ -83,30 +81,15 @@ def measure(case: Case, folder: Path) -> tuple[str, list[Figure]]:
         f"quartiles of the ratios: {_quartiles(overhead)}, {_quartiles(diffusers)}, {_quartiles(previews)}"
     )
     return words, [
-        _ratio(f"{case.title}.whole_over_bare", overhead, case.aim),
-        _ratio(f"{case.title}.whole_over_diffusers", diffusers, DIFFUSERS_AIM),
-        _ratio(f"{case.title}.previews_on_over_off", previews, PREVIEWS_AIM),
+        ratio(f"{case.title}.whole_over_bare", overhead, case.aim),
+        ratio(f"{case.title}.whole_over_diffusers", diffusers, DIFFUSERS_AIM),
+        ratio(f"{case.title}.previews_on_over_off", previews, PREVIEWS_AIM),
     ]
-
-
-def _ratio(name: str, pairs: Pairs, aim: float) -> Figure:
-    return Figure(name=name, value=pairs.ratio, unit="ratio", aim=aim, digits=3)
 
 
 def _quartiles(pairs: Pairs) -> str:
     low, high = pairs.spread
     return f"{low:.3f}-{high:.3f}"
-
-
-def prepare(case: Case) -> None:
-    """See to it that the checkpoint is there: the full-size one is written once, the others must be."""
-    if case.checkpoint == full_size.CHECKPOINT and not case.checkpoint.exists():
-        started = time.monotonic()
-        print(f"writing {case.checkpoint} (2.1 GB, once)", file=sys.stderr, flush=True)
-        full_size.write(case.checkpoint, *full_size.networks())
-        print(f"written in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    if not case.checkpoint.is_file():
-        sys.exit(f"There is no {case.checkpoint}: name a checkpoint in the SD 1.x layout with --checkpoint.")
 
 
 def run(chosen: Sequence[Case]) -> None:
@@ -115,7 +98,7 @@ def run(chosen: Sequence[Case]) -> None:
     WORK.mkdir(exist_ok=True)
     figures: list[Figure] = []
     for case in chosen:
-        prepare(case)
+        full_size.require(case.checkpoint)
         with TemporaryDirectory(dir=WORK) as folder:
             words, found = measure(case, Path(folder))
         print(words, flush=True)

@@ -1,5 +1,7 @@
 """A checkpoint of Stable Diffusion 1.5's size with random weights: as heavy as a real one, and nothing to download."""
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,17 @@ def write(path: Path, unet: nn.Module, vae: nn.Module, text_encoder: nn.Module) 
         network.to(torch.float16).to_empty(device="cpu")
         _fill(network, generator)
     layout.write(path, unet, vae, text_encoder)
+
+
+def require(checkpoint: Path) -> None:
+    """See to it that a checkpoint is there: ours is written once, any other must be."""
+    if checkpoint == CHECKPOINT and not checkpoint.exists():
+        started = time.monotonic()
+        print(f"writing {checkpoint} (2.1 GB, once)", file=sys.stderr, flush=True)
+        write(checkpoint, *networks())
+        print(f"written in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    if not checkpoint.is_file():
+        sys.exit(f"There is no {checkpoint}: name a checkpoint in the SD 1.x layout with --checkpoint.")
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ Loading, swapping and patching a full-size checkpoint with random weights, again
 import argparse
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ from torch import Tensor, nn
 
 from backend.families import identify
 from backend.families.clip_tokenizer import clip_tokenizer
-from backend.families.sd1 import TEXT, UNET, VAE
+from backend.families.ldm import UNET, VAE
+from backend.families.sd1 import TEXT
 from backend.model_manager.header import read_header
 from backend.model_manager.inventory.hashes import HashIndex
 from backend.model_manager.inventory.record import ModelRecord
@@ -37,8 +37,8 @@ from backend.model_manager.memory.status import ModelStatus, StatusBoard
 from backend.model_manager.patches import LoraUse
 from backend.model_manager.residency import LoadedModel, Residency
 from bench import WORK, full_size
-from bench.pairs import Pairs, alternate
-from bench.report import Figure, machine
+from bench.pairs import alternate
+from bench.report import Figure, machine, ratio
 
 SCRATCH = 16 * 1024 * 1024  # bytes that a plain read goes through
 PAGE = 4096
@@ -157,8 +157,8 @@ def halves(place: Place, pairs: int) -> list[Figure]:
     with loaded(place, device, touched=True):
         added = anonymous() - before
     return [
-        _ratio("half.load_over_read", read, 2.0),
-        _ratio("half.load_over_single_file", single, 0.7),
+        ratio("half.load_over_read", read, 2.0),
+        ratio("half.load_over_single_file", single, 0.7),
         _share("half.anonymous_over_file", added, place, 0.15),
     ]
 
@@ -205,7 +205,7 @@ def singles(place: Place, pairs: int) -> list[Figure]:
     residency = place.residency(device)
     seconds = swaps(residency, place)
     return [
-        _ratio("single.load_over_read_and_cast", read, 1.15),
+        ratio("single.load_over_read_and_cast", read, 1.15),
         _share("single.anonymous_over_file", added, place, 2.1),
         Figure(name="single.swap_back", value=median(seconds) * 1000, unit="ms", aim=50, digits=1),
         *loras(residency, place),
@@ -327,7 +327,7 @@ def pinned(place: Place) -> list[Figure]:
     pairs = alternate(back, copy, AGAIN)
     _told("gpu", swap=pairs.first, copy=pairs.second)
     name = "-".join(torch.cuda.get_device_name().split())
-    return [_ratio(f"gpu@{name}.swap_over_pinned_copy", pairs, 1.2)]
+    return [ratio(f"gpu@{name}.swap_over_pinned_copy", pairs, 1.2)]
 
 
 def _seconds(work: Callable[[], object], count: int) -> float:
@@ -338,10 +338,6 @@ def _seconds(work: Callable[[], object], count: int) -> float:
         work()
         taken.append(time.perf_counter() - started)
     return median(taken)
-
-
-def _ratio(name: str, pairs: Pairs, aim: float) -> Figure:
-    return Figure(name=name, value=pairs.ratio, unit="ratio", aim=aim, digits=3)
 
 
 def _share(name: str, size: int, place: Place, aim: float) -> Figure:
@@ -374,11 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.pairs < 1:
         parser.error("--pairs must be at least 1")
-    if asked.checkpoint == full_size.CHECKPOINT and not asked.checkpoint.exists():
-        print(f"writing {asked.checkpoint} (2.1 GB, once)", file=sys.stderr, flush=True)
-        full_size.write(asked.checkpoint, *full_size.networks())
-    if not asked.checkpoint.is_file():
-        sys.exit(f"There is no {asked.checkpoint}: name a checkpoint in the SD 1.x layout with --checkpoint.")
+    full_size.require(asked.checkpoint)
     run(asked.checkpoint, asked.pairs)
 
 

@@ -5,6 +5,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.pairs import Pairs
+
 PROCESSOR_FILE = Path("/proc/cpuinfo")
 
 
@@ -24,6 +26,11 @@ class Figure:
         shown = f"{self.value:.{self.digits}f}"
         verdict = "ok" if float(shown) <= self.aim else "short"
         return f"{self.name} {shown} {self.unit} (aim <= {self.aim:g}) {verdict}"
+
+
+def ratio(name: str, pairs: Pairs, aim: float) -> Figure:
+    """How many times as long as the second way the first one took."""
+    return Figure(name=name, value=pairs.ratio, unit="ratio", aim=aim, digits=3)
 
 
 def machine() -> str:

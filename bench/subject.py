@@ -13,8 +13,8 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from backend.app import App, Options
 from backend.engine import Engine
 from backend.events import Progress
+from backend.families.ldm import BETAS, TRAINING_STEPS
 from backend.families.networks import Networks
-from backend.families.sd1 import BETAS, TRAINING_STEPS
 from backend.jobs import Job
 from backend.outputs import PNG_COMPRESSION
 from backend.request import GenerationRequest

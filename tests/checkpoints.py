@@ -1,5 +1,6 @@
 """Checkpoints that tests write themselves: the real layouts, small random networks."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Container, Mapping
@@ -183,12 +184,11 @@ def single_file(networks: Tiny) -> dict[str, Tensor]:
     """The tensors of these networks by their original names, those that no reader uses among them."""
     state = networks.unet.state_dict()
     tensors = {f"model.diffusion_model.{_unet_name(k, state)}": v for k, v in state.items()}
-    # The starter's own table knows the autoencoder's names, which all families share.
-    for name, (network, own) in layout.file_names(*tiny_networks()).items():
-        if network == "vae":
-            tensor = networks.vae.state_dict()[own]
-            is_projection = re.search(r"\.(to_[qkv]|to_out\.0)\.weight$", own)
-            tensors[name] = tensor[..., None, None] if is_projection else tensor
+    of_vae = networks.vae.state_dict()
+    for name, own in _vae_names().items():
+        is_projection = re.search(r"\.(to_[qkv]|to_out\.0)\.weight$", own)
+        tensors[name] = of_vae[own][..., None, None] if is_projection else of_vae[own]
+    torch.manual_seed(0)  # what no reader uses is random, and the same in every file
     for prefix, module in networks.text.items():
         state = {k: v for k, v in module.state_dict().items() if not k.endswith("position_ids")}
         if prefix.endswith("transformer."):
@@ -196,6 +196,13 @@ def single_file(networks: Tiny) -> dict[str, Tensor]:
         else:
             tensors |= {prefix + k: v for k, v in _openclip_names(state, networks.kind.unused_layers).items()}
     return tensors | {"model_ema.decay": torch.zeros(1)}
+
+
+@functools.cache
+def _vae_names() -> Mapping[str, str]:
+    """The autoencoder's names in a file and its own. All families share them, and the starter's table knows them."""
+    names = layout.file_names(*tiny_networks())
+    return {name: own for name, (network, own) in names.items() if network == "vae"}
 
 
 def unused(name: str) -> bool:

@@ -303,8 +303,9 @@ class Canary:
     def _count(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._listener.accept()[0].close()
-                self.calls += 1
+                caller, _ = self._listener.accept()
+                self.calls += 1  # before the caller is let go, which is when its test looks
+                caller.close()
 
     def close(self) -> None:
         """Stop listening."""

@@ -1,8 +1,10 @@
 """Every family and variant from a tiny file in its original layout, with the network off."""
 
+import functools
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,12 @@ def file(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("files") / f"{kind}.safetensors"
     write_single_file(path, tiny(kind))
     return path
+
+
+@functools.cache
+def tensors_of(name: str) -> Mapping[str, Tensor]:
+    """What a file of a kind holds."""
+    return {key: tensor.contiguous() for key, tensor in single_file(tiny(name)).items()}
 
 
 def load(path: Path) -> tuple[Family, Networks]:
@@ -197,9 +205,15 @@ def test_shards_and_variants_of_a_folder_are_found(tmp_path: Path) -> None:
         assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
-def folder_with(tmp_path: Path, name: str, **changed: Any) -> Path:
-    path = tmp_path / "folder"
+@pytest.fixture(scope="module")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("folders") / "plain"
     write_folder(path, tiny("sd1"))
+    return path
+
+
+def changed_copy(folder: Path, tmp_path: Path, name: str, **changed: Any) -> Path:
+    path = Path(shutil.copytree(folder, tmp_path / "folder"))
     config = json.loads((path / name).read_text())
     (path / name).write_text(json.dumps(config | changed))
     return path
@@ -223,14 +237,15 @@ def folder_with(tmp_path: Path, name: str, **changed: Any) -> Path:
     ],
 )
 def test_a_folder_that_asks_for_what_we_do_not_know_gets_a_sentence(
-    name: str, changed: dict[str, Any], sentence: str, tmp_path: Path
+    name: str, changed: dict[str, Any], sentence: str, plain_folder: Path, tmp_path: Path
 ) -> None:
+    path = changed_copy(plain_folder, tmp_path, name, **changed)
     with pytest.raises(ModelFileError, match=sentence):
-        read_folder(folder_with(tmp_path, name, **changed))
+        read_folder(path)
 
 
-def test_a_folder_reads_no_file_outside_and_no_pickle(tmp_path: Path) -> None:
-    path = folder_with(tmp_path, "model_index.json")
+def test_a_folder_reads_no_file_outside_and_no_pickle(plain_folder: Path, tmp_path: Path) -> None:
+    path = changed_copy(plain_folder, tmp_path, "model_index.json")
     weights = path / "unet" / "diffusion_pytorch_model.safetensors"
     (path / "unet" / "diffusion_pytorch_model.bin").write_bytes(weights.read_bytes())
     outside = weights.rename(tmp_path / "outside.safetensors")
@@ -392,7 +407,7 @@ def test_a_file_of_any_precision_is_kept_in_it_and_runs_in_another(dtype: torch.
 
 
 def test_an_old_file_without_the_text_models_level_is_the_same(tmp_path: Path) -> None:
-    tensors = {k.replace(".text_model.", "."): v.contiguous() for k, v in single_file(tiny("sd1")).items()}
+    tensors = {k.replace(".text_model.", "."): v for k, v in tensors_of("sd1").items()}
     save_file(tensors, tmp_path / "old.safetensors")
     family, networks = load(tmp_path / "old.safetensors")
     assert family.name == "sd1"
@@ -410,7 +425,7 @@ def test_an_old_file_without_the_text_models_level_is_the_same(tmp_path: Path) -
     ],
 )
 def test_a_file_that_lacks_a_tensor_says_which_network_misses_what(name: str, lost: str, tmp_path: Path) -> None:
-    tensors = {key: tensor.contiguous() for key, tensor in single_file(tiny(name)).items() if key != lost}
+    tensors = {key: tensor for key, tensor in tensors_of(name).items() if key != lost}
     save_file(tensors, tmp_path / "lacking.safetensors")
     with pytest.raises(RuntimeError, match=r"there is no fitting \S*norm\S*\.\w+ for the \w+"):
         load(tmp_path / "lacking.safetensors")
@@ -418,7 +433,7 @@ def test_a_file_that_lacks_a_tensor_says_which_network_misses_what(name: str, lo
 
 @pytest.mark.parametrize("channels", [3, 5, 7, 16])
 def test_a_unet_of_other_channels_is_not_taken_for_one_of_ours(channels: int, tmp_path: Path) -> None:
-    tensors = {key: tensor.contiguous() for key, tensor in single_file(tiny("sd1")).items()}
+    tensors = dict(tensors_of("sd1"))
     tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(32, channels, 3, 3)
     save_file(tensors, tmp_path / "other.safetensors")
     with pytest.raises(ModelFileError, match=r"other\.safetensors is no checkpoint that Atelier can run"):
@@ -445,14 +460,14 @@ def witness(spread: float) -> Tensor:
 def test_what_an_sd2_unet_guesses_is_said_or_told_by_one_bias(
     name: str, spread: float, metadata: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    tensors = {key: tensor.contiguous() for key, tensor in single_file(tiny(name)).items()}
+    tensors = dict(tensors_of(name))
     tensors["model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"] = witness(spread)
     save_file(tensors, tmp_path / "file.safetensors", metadata=metadata)
     assert load(tmp_path / "file.safetensors")[1].prediction == expected
 
 
 def test_sdxl_with_the_markers_of_v_prediction_and_zero_terminal_snr(tmp_path: Path) -> None:
-    tensors = {key: tensor.contiguous() for key, tensor in single_file(tiny("sdxl")).items()}
+    tensors = dict(tensors_of("sdxl"))
     save_file(tensors | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, tmp_path / "v.safetensors")
     family, networks = load(tmp_path / "v.safetensors")
     assert (networks.prediction, networks.zero_terminal_snr) == ("v", True)

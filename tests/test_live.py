@@ -313,8 +313,8 @@ def test_what_changes_often_is_told_at_its_pace_and_the_last_is_told(
     def work(progress: Callable[[float, str], None], _: object) -> str:
         for share in range(1000):
             progress(share / 1000, "counting")
-            stage.app.chores._tell()
-            stage.app.overview._tell()
+            stage.app.chores._listeners.tell()
+            stage.app.overview._listeners.tell()
         release.wait(PATIENCE)
         return ""
 

@@ -4,6 +4,7 @@ The pictures are judged by `starter.judge`, which is scored itself in `tests/tes
 the two shares that were measured when the weights were made; they stand beside it.
 """
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,8 +50,9 @@ def run(app: App, request: GenerationRequest) -> list[Image.Image]:
 
 @pytest.fixture(scope="module")
 def make(studio: App, side: int) -> Make:
-    """The pictures of a request, one for each of the fixed seeds."""
+    """The pictures of a request, one for each of the fixed seeds; each request is made once."""
 
+    @functools.cache
     def pictures(request: GenerationRequest) -> list[Image.Image]:
         whole = replace(
             request,

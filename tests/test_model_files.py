@@ -9,18 +9,12 @@ from typing import Any
 import pytest
 from safetensors.numpy import save_file
 
-from backend.app import Options
 from tests.model_studio import LORA, Studio, checkpoint, options_at, studio_of
 
 
 @pytest.fixture
-def options(tmp_path: Path, tiny_checkpoint: Path) -> Options:
-    return options_at(tmp_path, tiny_checkpoint)
-
-
-@pytest.fixture
-def studio(options: Options) -> Iterator[Studio]:
-    with studio_of(options) as studio:
+def studio(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Studio]:
+    with studio_of(options_at(tmp_path, tiny_checkpoint)) as studio:
         yield studio
 
 

@@ -8,19 +8,13 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from backend.app import Options
 from backend.request import GenerationRequest
 from tests.model_studio import ME, OTHER, Studio, colour_of, options_at, picture, studio_of
 
 
 @pytest.fixture
-def options(tmp_path: Path, tiny_checkpoint: Path) -> Options:
-    return options_at(tmp_path, tiny_checkpoint)
-
-
-@pytest.fixture
-def studio(options: Options) -> Iterator[Studio]:
-    with studio_of(options) as studio:
+def studio(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Studio]:
+    with studio_of(options_at(tmp_path, tiny_checkpoint)) as studio:
         yield studio
 
 

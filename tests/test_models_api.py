@@ -326,7 +326,8 @@ def test_what_does_not_go_with_a_checkpoint(studio: Studio) -> None:
     id = studio.write_lora("large", lora(2048))
     misfits = studio.get("/misfits", params={"checkpoint": "tiny"}).json()["misfits"]
     assert list(misfits) == [id]
-    assert re.fullmatch(r"It is LoRA for SDXL.*; tiny is SD 1\.x.*\.", misfits[id])
+    sentence = r"The LoRA large is for another family \(LoRA for SDXL.*\) and does not fit tiny, which is SD 1\.x.*\."
+    assert re.fullmatch(sentence, misfits[id])
     assert studio.get("/misfits", params={"checkpoint": "none"}).json() == {"misfits": {}}
     assert studio.get("/misfits").status_code == 400
 

@@ -1,7 +1,6 @@
 """The training as a machine: stages, resuming, files. What it learns is the score's business."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,37 +17,37 @@ from starter.scenes import scenes
 from starter.stage import Stage
 from starter.train import coarse_and_fine
 
-Run = Callable[..., dict[str, torch.Tensor]]
+
+def trained(folder: Path, **changes: object) -> Path:
+    """Train a few steps of each stage in a folder; returns the file."""
+    output = folder / "trained.safetensors"
+    arguments: dict[str, object] = {
+        "device": "cpu",
+        "seed": 3,
+        "continue_from": None,
+        "work": folder / "work",
+        "output": output,
+        "pictures": 8,
+        "vae_steps": 2,
+        "text_steps": 2,
+        "small_steps": 4,
+        "native_steps": 0,
+        "small_batch": 2,
+        "native_batch": 2,
+    }
+    train.train(argparse.Namespace(**(arguments | changes)))
+    return output
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Train a few steps of each stage in a folder of the test's own; returns the file's tensors."""
-
-    def trained(work: str = "work", **changes: object) -> dict[str, torch.Tensor]:
-        arguments: dict[str, object] = {
-            "device": "cpu",
-            "seed": 3,
-            "continue_from": None,
-            "work": tmp_path / work,
-            "output": tmp_path / f"{work}.safetensors",
-            "pictures": 8,
-            "vae_steps": 2,
-            "text_steps": 2,
-            "small_steps": 4,
-            "native_steps": 0,
-            "small_batch": 2,
-            "native_batch": 2,
-        }
-        train.train(argparse.Namespace(**(arguments | changes)))
-        return load_file(tmp_path / f"{work}.safetensors")
-
-    return trained
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a training that nothing interrupted."""
+    return trained(tmp_path_factory.mktemp("whole"))
 
 
-def test_an_interrupted_training_ends_in_the_same_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run("whole")
-
+def test_an_interrupted_training_ends_in_the_same_file(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(Exception):
         pass
 
@@ -67,22 +66,22 @@ def test_an_interrupted_training_ends_in_the_same_file(run: Run, monkeypatch: py
 
     monkeypatch.setattr(Stage, "__post_init__", often)
     with pytest.raises(Killed):
-        run("halves")
+        trained(tmp_path)
     monkeypatch.setattr(Stage, "save", save)
-    resumed = run("halves")
-    assert resumed.keys() == whole.keys()
-    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+    resumed, expected = load_file(trained(tmp_path)), load_file(whole)
+    assert resumed.keys() == expected.keys()
+    assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
-def test_it_goes_on_from_the_shipped_file_alone(run: Run, tmp_path: Path) -> None:
-    first = run("first")
-    more = run("second", continue_from=tmp_path / "first.safetensors", vae_steps=0, text_steps=0, native_steps=2)
+def test_it_goes_on_from_the_shipped_file_alone(whole: Path, tmp_path: Path) -> None:
+    second = trained(tmp_path, continue_from=whole, vae_steps=0, text_steps=0, native_steps=2)
+    first, more = load_file(whole), load_file(second)
     changed = {key for key in first if not torch.equal(first[key], more[key])}
     assert changed
     assert all(key.startswith("model.diffusion_model.") for key in changed)
-    header = read_header(tmp_path / "second.safetensors")
+    header = read_header(second)
     assert native_size(header, identify(header, "second")) == (128, 128)
-    assert native_size(read_header(tmp_path / "first.safetensors"), identify(header, "first")) == (64, 64)
+    assert native_size(read_header(whole), identify(header, "first")) == (64, 64)
 
 
 def test_coarse_errors_count_more_and_fine_ones_as_they_are() -> None:

@@ -11,6 +11,8 @@ from ui.pieces import piece, status_chip
 from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
 from ui.theme import theme
 
+QUEUE_PAUSE = 0.05  # seconds between two looks into Gradio's queue
+
 
 def build(app: App) -> gr.Blocks:
     """Lay the page out. A new tab is a line here."""
@@ -37,6 +39,8 @@ def build(app: App) -> gr.Blocks:
                 settings.build(app, tab, renew)
         checkpoint.listen(page, form, cards, renew)
     page.queue(api_open=False)
+    # Nothing waits in it (`SHORT_EVENT`), and by itself it would look a thousand times a second.
+    page._queue.sleep_when_free = QUEUE_PAUSE
     return page
 
 

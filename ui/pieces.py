@@ -44,34 +44,30 @@ def live_view(elem_id: str) -> gr.HTML:
     Everything shown there arrives over the live channel (`backend.server.live`) and is drawn by ``live_view.js``. What
     it sends back to Python are two wishes, each with a job's id and a picture's number: ``reuse`` and ``reuse_seed``.
     """
-    # Gradio finds a component's own events by their quoted names in this text.
-    start = f"""
-    import(new URL('{BASE}/live_view.js', document.baseURI)).then((view) => view.start(element, {{
-      reuse: (picture) => trigger('reuse', picture),
-      reuseSeed: (picture) => trigger('reuse_seed', picture),
-    }}));
-    """
-    return gr.HTML(html_template=read("live_view.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+    reuse = "reuse: (picture) => trigger('reuse', picture)"
+    seed = "reuseSeed: (picture) => trigger('reuse_seed', picture)"
+    return _drawn("live_view", elem_id, f"{{ {reuse}, {seed} }}")
 
 
 def status_chip(elem_id: str) -> gr.HTML:
     """What is loaded and on which device, and whether the page still hears from Atelier; and light or dark."""
-    start = f"import(new URL('{BASE}/status_chip.js', document.baseURI)).then((chip) => chip.start(element));"
-    return gr.HTML(html_template=read("status_chip.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+    return _drawn("status_chip", elem_id)
 
 
 def prompt_chips(elem_id: str) -> gr.HTML:
     """The LoRAs in the prompt as a row with their weights; nothing while there are none, neither there nor on disk."""
-    start = f"import(new URL('{BASE}/prompt_chips.js', document.baseURI)).then((chips) => chips.start(element));"
-    return gr.HTML(html_template=read("prompt_chips.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+    return _drawn("prompt_chips", elem_id)
 
 
 def model_cards(elem_id: str) -> gr.HTML:
     """All models, drawn by ``models.js`` from what `backend.server.models` answers. What it sends back to Python is the
     wish ``choose`` with a checkpoint's name."""
-    start = f"""
-    import(new URL('{BASE}/models.js', document.baseURI)).then((models) => models.start(element, {{
-      choose: (name) => trigger('choose', {{ name }}),
-    }}));
-    """
-    return gr.HTML(html_template=read("models.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)
+    return _drawn("models", elem_id, "{ choose: (name) => trigger('choose', { name }) }")
+
+
+def _drawn(name: str, elem_id: str, wishes: str = "{}") -> gr.HTML:
+    """The HTML file `name`, drawn by the function ``start`` of the script `name`, which is given the `wishes` that it
+    may send back to Python."""
+    # Gradio finds a component's own events by their quoted names in this text.
+    start = f"import(new URL('{BASE}/{name}.js', document.baseURI)).then((all) => all.start(element, {wishes}));"
+    return gr.HTML(html_template=read(f"{name}.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)

@@ -136,7 +136,7 @@ def unet_component(header: Header, tensors: "Mapping[str, Tensor]", heads: Calla
         role="unet",
         architecture=architecture("unet", config),
         blank=partial(unet_shell, config),
-        tensors=convert_ldm_unet_checkpoint(dict(below(tensors, UNET, keep=True)), config),
+        tensors=convert_ldm_unet_checkpoint(below(tensors, UNET, keep=True), config),
     )
 
 

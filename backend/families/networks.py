@@ -52,11 +52,6 @@ class Networks:
             # diffusers would warn of exceptions that none of these has
             nn.Module.to(module, device, torch.float32 if full else dtype)
 
-    @property
-    def size(self) -> int:
-        """Bytes of all parameters."""
-        return sum(p.numel() * p.element_size() for module in self.modules() for p in module.parameters())
-
 
 def architecture(kind: str, config: Mapping[str, Any]) -> Hashable:
     """Equal for configurations whose shells are alike, whether they come from a header or from a folder's JSON."""

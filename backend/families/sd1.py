@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from backend.families import ldm
 from backend.families.family import Component, Family, LatentFormat, TextEncoding
-from backend.families.ldm import BETAS, TRAINING_STEPS, UNET, VAE
+from backend.families.ldm import UNET, VAE
 from backend.families.text_encoders import clip_component, clip_config, clip_prefix
 from backend.model_manager.header import Header
 
 if TYPE_CHECKING:  # the table of families is read before torch is loaded
     from torch import Tensor
 
-__all__ = ["BETAS", "SD1", "TEXT", "TRAINING_STEPS", "UNET", "VAE", "bears_marks", "components", "configs"]
+__all__ = ["SD1", "TEXT", "UNET", "VAE", "bears_marks", "components", "configs"]
 
 TEXT = "cond_stage_model.transformer."
 HEADS = 8

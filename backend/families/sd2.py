@@ -12,6 +12,7 @@ from backend.families.ldm import UNET
 from backend.families.text_encoders import heads, openclip_component, openclip_config
 from backend.model_manager.header import Header
 from backend.model_manager.identity import Prediction
+from backend.model_manager.recognition.unet_identity import V_PREDICTION_BIAS, V_PREDICTION_SPREAD
 
 if TYPE_CHECKING:  # the table of families is read before torch is loaded
     from torch import Tensor
@@ -19,8 +20,6 @@ if TYPE_CHECKING:  # the table of families is read before torch is loaded
 TEXT = "cond_stage_model.model."
 CHANNELS = (4, 5, 9)  # plain, depth, inpainting
 LAYERS = 23  # of OpenCLIP-H's 24: the last was never used, and some files leave it out
-WITNESS = UNET + "output_blocks.11.1.transformer_blocks.0.norm1.bias"
-LEAST_SPREAD_OF_V = 0.09  # of the witness: training on the velocity spreads this bias wider than training on noise
 
 
 def bears_marks(header: Header) -> bool:
@@ -47,9 +46,10 @@ def prediction(header: Header, tensors: "Mapping[str, Tensor]") -> Prediction:
     """What the metadata say, else what one bias of a plain UNet tells."""
     said = header.metadata.get("modelspec.prediction_type", "")
     plain = header.shape(UNET + "input_blocks.0.0.weight")[1] == 4
-    if said or not plain or WITNESS not in tensors:
+    if said or not plain or V_PREDICTION_BIAS not in tensors:
         return ldm.prediction(header, tensors)
-    return "v" if float(tensors[WITNESS].float().std()) > LEAST_SPREAD_OF_V else ldm.prediction(header, tensors)
+    spread = float(tensors[V_PREDICTION_BIAS].float().std())
+    return "v" if spread > V_PREDICTION_SPREAD else ldm.prediction(header, tensors)
 
 
 SD2 = Family(

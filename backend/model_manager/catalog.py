@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.errors import ModelFileError, UserError
+from backend.listeners import Listeners
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.inspection import native_size
 from backend.model_manager.inventory.model_index import IN_MEMORY, Choice, ModelIndex
@@ -53,7 +54,7 @@ class Catalog:
         self._whole = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners = Listeners()
         self._shelves = Shelves()
 
     def start(self) -> None:
@@ -77,9 +78,8 @@ class Catalog:
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener()` after each change, on the thread that found it; returns the function that ends it. There,
-        read with `look=False`."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        read with `all`, or with `look=False`."""
+        return self._listeners.add(listener)
 
     @property
     def waiting(self) -> int:
@@ -102,6 +102,11 @@ class Catalog:
         if look:
             self._look(kind)
         return list(self._shelves.of(kind))
+
+    def all(self) -> list[ModelRecord]:
+        """Every model of every kind, as of one survey; the disk is not asked."""
+        shelves = self._shelves
+        return [record for kind in Kind for record in shelves.of(kind)]
 
     def names(self, kind: Kind = Kind.CHECKPOINT) -> list[str]:
         """The names of those that can be used."""
@@ -172,6 +177,18 @@ class Catalog:
         given = [(folder, False) for folder in self._declared] + [(folder, True) for folder in self._index.roots()]
         return [FolderState(folder=folder, there=folder.path.is_dir(), added=added) for folder, added in given]
 
+    def roots(self) -> list[ModelFolder]:
+        """Every folder that is searched, resolved; of two that are one the first."""
+        found: dict[Path, ModelFolder] = {}
+        for declared in (*self._declared, *self._index.roots()):
+            for folder in expand(declared):
+                try:
+                    path = folder.path.resolve()
+                except (OSError, ValueError, RuntimeError):
+                    continue  # a path that no file system could have, or links in a circle
+                found.setdefault(path, ModelFolder(path=path, kind=folder.kind))
+        return list(found.values())
+
     def add_folder(self, folder: ModelFolder) -> None:
         """Search another folder from now on, also after a restart. Raises `UserError` if that cannot be.
 
@@ -202,7 +219,7 @@ class Catalog:
     def write_notes(self, record: ModelRecord, notes: Notes) -> None:
         """Keep a person's words beside a model. Raises `UserError` if that is not possible."""
         write_notes(record.path, notes, allowed=self._may_hold)
-        self._tell()
+        self._listeners.tell()
 
     def _may_hold(self, target: Path) -> bool:
         return lies_in(str(target), (str(root.path) for root in self._shelves.roots))
@@ -234,28 +251,12 @@ class Catalog:
 
     def _run_survey(self) -> None:
         """To be called by the holder of `_surveying`."""
-        for shelves in self._survey.run(self._roots(), stopped=self._closing.is_set):
+        for shelves in self._survey.run(self.roots(), stopped=self._closing.is_set):
             before, self._shelves = self._shelves, shelves
             if shelves.whole:
                 self._whole.set()
             if (before.by_kind, before.skipped, before.roots) != (shelves.by_kind, shelves.skipped, shelves.roots):
-                self._tell()
-
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()
-
-    def _roots(self) -> list[ModelFolder]:
-        """Every folder that is searched, resolved; of two that are one the first."""
-        found: dict[Path, ModelFolder] = {}
-        for declared in (*self._declared, *self._index.roots()):
-            for folder in expand(declared):
-                try:
-                    path = folder.path.resolve()
-                except (OSError, ValueError, RuntimeError):
-                    continue  # a path that no file system could have, or links in a circle
-                found.setdefault(path, ModelFolder(path=path, kind=folder.kind))
-        return list(found.values())
+                self._listeners.tell()
 
 
 def _is_as_it_was(record: ModelRecord) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from backend.errors import Cancelled, ModelFileError, UserError
+from backend.listeners import Listeners
 from backend.model_manager.catalog import Catalog
-from backend.model_manager.identity import Kind
+from backend.model_manager.conversion.tensor_file import SUFFIX
 from backend.model_manager.inventory.hashes import HashIndex
 from backend.model_manager.inventory.record import ModelRecord
 from backend.model_manager.inventory.scan import Format
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # what they need is imported when one begins
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".safetensors"
 TOLD_EVERY = 0.2  # seconds between two reports of progress
 KEPT = 30  # ended works that stay in the list
 JOINED_WITHIN = 15.0  # seconds
@@ -76,7 +76,7 @@ class Chores:
         self._lock = threading.RLock()
         self._tasks: dict[str, _Task] = {}
         self._thread: threading.Thread | None = None
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners = Listeners()
         self._closing = False
 
     def all(self) -> list[Chore]:
@@ -133,7 +133,7 @@ class Chores:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep_working, name="chores", daemon=True)
                 self._thread.start()
-        self._tell()
+        self._listeners.tell()
         return chore
 
     def cancel(self, id: str) -> None:
@@ -144,7 +144,7 @@ class Chores:
             task.cancelled.set()
             if task.chore.state == "queued":
                 task.chore = replace(task.chore, state="cancelled")
-        self._tell()
+        self._listeners.tell()
 
     def forget(self, id: str) -> None:
         """Take an ended work off the list. Raises `UserError` if there is none of that id, or if it has not ended."""
@@ -152,13 +152,12 @@ class Chores:
             if not self._task(id).chore.ended:
                 raise UserError("This work has not ended: cancel it first.")
             del self._tasks[id]
-        self._tell()
+        self._listeners.tell()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener()` after each change, progress at most five times a second, on the thread that made it;
         returns the function that ends it."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._listeners.add(listener)
 
     def close(self) -> None:
         """Cancel everything and wait for what runs."""
@@ -176,13 +175,12 @@ class Chores:
         return self._tasks[id]
 
     def _known_hashes(self, paths: Collection[Path | None]) -> Mapping[Path, str]:
-        records = (record for kind in Kind for record in self._catalog.records(kind, look=False))
-        return {record.path: self._hashes.known(record) for record in records if record.path in paths}
+        return {record.path: self._hashes.known(record) for record in self._catalog.all() if record.path in paths}
 
     def _keep_working(self) -> None:
         while task := self._next():
             self._change(task, **self._ending(task))
-            self._tell()
+            self._listeners.tell()
 
     def _next(self) -> _Task | None:
         """The one to do now; without one the thread ends, and the next work begins another."""
@@ -192,7 +190,7 @@ class Chores:
                 self._thread = None
                 return None
             self._change(task, state="running")
-        self._tell()
+        self._listeners.tell()
         return task
 
     def _ending(self, task: _Task) -> dict[str, Any]:
@@ -217,8 +215,7 @@ class Chores:
 
     def _name_of(self, path: Path) -> str:
         """What the catalog calls the new file."""
-        records = (record for kind in Kind for record in self._catalog.records(kind, look=False))
-        return next((record.name for record in records if record.path == path), path.stem)
+        return next((record.name for record in self._catalog.all() if record.path == path), path.stem)
 
     def _progress(self, task: _Task, share: float, doing: str) -> None:
         begins = doing != task.chore.doing
@@ -226,12 +223,8 @@ class Chores:
         now = time.monotonic()
         if begins or now - task.told >= TOLD_EVERY:
             task.told = now
-            self._tell()
+            self._listeners.tell()
 
     def _change(self, task: _Task, **changes: Any) -> None:
         with self._lock:
             task.chore = replace(task.chore, **changes)
-
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()

@@ -30,11 +30,7 @@ _PICKLED = ("data.pkl", "constants.pkl")
 def sniff(path: Path) -> Container:
     """What `path` holds, by its first 512 bytes; nothing in it is run. Raises `ModelFileError` if it cannot be
     read."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(LOOKED_AT)
-    except OSError as error:
-        raise ModelFileError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+    start = _start(path)
     if not start:
         return "empty"
     for magic, container in _MAGIC:
@@ -49,6 +45,14 @@ def sniff(path: Path) -> Container:
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickle"
     return "html" if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")) else "unknown"
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LOOKED_AT)
+    except OSError as error:
+        raise ModelFileError(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
 def _begins_safetensors(start: bytes) -> bool:
@@ -68,11 +72,7 @@ def _first_member(start: bytes) -> str:
 def gguf_architecture(path: Path) -> str:
     """The architecture that a GGUF file names first of all, empty if it does not: version 2 or 3 of the format, little
     endian. Raises `ModelFileError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(LOOKED_AT)
-    except OSError as error:
-        raise ModelFileError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+    start = _start(path)
     key = b"general.architecture"
     place = 24  # after magic, version, and the numbers of tensors and of keys
     head = struct.pack("<Q", len(key)) + key + struct.pack("<I", GGUF_STRING)

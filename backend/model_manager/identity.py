@@ -6,6 +6,7 @@ from typing import Literal
 
 Prediction = Literal["epsilon", "v", "flow", "edm", ""]
 Distilled = Literal["", "lcm", "turbo", "lightning", "hyper"]
+VAE_FAMILY = {"sd2": "sd1", "sdxl-refiner": "sdxl"}  # who shares whose autoencoder
 
 
 class Kind(StrEnum):
@@ -56,11 +57,8 @@ class Identity:
         must agree, and what one leaves open is no hindrance. The widths may be told apart or in sum, as SDXL's U-Net
         sees them."""
         if self.kind is Kind.VAE:
-            return not self.family or _VAE_FAMILY.get(checkpoint.family, checkpoint.family) == self.family
+            return not self.family or VAE_FAMILY.get(checkpoint.family, checkpoint.family) == self.family
         if self.family and checkpoint.family and self.family != checkpoint.family:
             return False
         ours, theirs = self.context_widths, checkpoint.context_widths
         return not ours or not theirs or ours == theirs or (1 in (len(ours), len(theirs)) and sum(ours) == sum(theirs))
-
-
-_VAE_FAMILY = {"sd2": "sd1", "sdxl-refiner": "sdxl"}  # who shares whose autoencoder

@@ -240,7 +240,7 @@ class Residency:
     def _load(self, known: _Checkpoint, lease: ExitStack, clock: SwapClock) -> Reading:
         """Read what is not in memory. Nothing is dropped for it before all of the file is known to fit."""
         record = known.record
-        self._status.post(loading=record.name, notice="", problem="")
+        self._status.post(loading=record.name, problem="")
         reading = self._tiers.tried(
             lambda: read_checkpoint(record),
             f"There is not enough memory to open {record.name}: close other programs, or use a smaller checkpoint.",
@@ -263,7 +263,7 @@ class Residency:
         if stored is not None and stored.dtype == own.dtype:
             lease.enter_context(self._tiers.store.lease(stored))
             return stored
-        self._status.post(loading=vae.name, notice="", problem="")
+        self._status.post(loading=vae.name, problem="")
         with clock.measured("disk"):
             files, component = read_vae(vae, full_precision=own.full_precision)
             try:

@@ -15,7 +15,7 @@ from backend.model_manager.header import read_header
 from backend.model_manager.identity import Distilled, Identity, Kind, Prediction
 from backend.model_manager.inventory.hashes import HashIndex, autov2
 from backend.model_manager.inventory.overview import Shown
-from backend.model_manager.inventory.record import ModelRecord
+from backend.model_manager.inventory.record import ModelRecord, misfit
 from backend.model_manager.inventory.scan import Format
 from backend.model_manager.inventory.sidecars import Civitai
 from backend.model_manager.recognition.wording import (
@@ -107,7 +107,7 @@ def details(
 def misfits(models: Iterable[Shown], checkpoint: ModelRecord) -> dict[str, str]:
     """By its id why a LoRA, an embedding or a VAE does not go with `checkpoint`; those that may are left out."""
     return {
-        each.id: f"It is {each.record.identity.title}; {checkpoint.name} is {checkpoint.identity.title}."
+        each.id: misfit(each.record, checkpoint)
         for each in models
         if each.record.kind in FITTING and not each.record.identity.fits(checkpoint.identity)
     }

@@ -7,18 +7,19 @@ has to be remembered between the two.
 import json
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from backend.app import App
 from backend.errors import UserError
-from backend.model_manager.downloads.download import SHA256, web_download
+from backend.model_manager.downloads.download import web_download
 from backend.model_manager.downloads.download_record import Download
 from backend.model_manager.downloads.hub import COMMIT, HubPlace, file_name, parse_place
 from backend.model_manager.downloads.intake import safe_name
 from backend.model_manager.downloads.suggestions import SUGGESTIONS
+from backend.model_manager.downloads.transfer import SHA256
 from backend.model_manager.identity import Kind
 from backend.server.json_door import Nothing, Order, is_local, only_local, order, said
 from backend.web_address import LONGEST_ADDRESS, parse_address
@@ -76,7 +77,7 @@ def _find_routes(routes: APIRouter, app: App) -> None:
                     "kind": each.kind.value,
                     "size": each.size,
                     "why": each.why,
-                    "text": _address(app, each.place),
+                    "text": app.hub.address(each.place),
                     "here": file_name(each.place.repository, each.place.path) in here,
                 }
                 for each in SUGGESTIONS
@@ -131,10 +132,6 @@ def _token_routes(routes: APIRouter, app: App) -> None:
     def forget(request: Request, wish: Annotated[HostOrder, Depends(order(HostOrder))]) -> Response:
         app.tokens.forget(wish.host)
         return tokens(request)
-
-
-def _address(app: App, place: HubPlace) -> str:
-    return f"{app.hub.endpoint}/{place.repository}/resolve/{quote(place.revision, safe='')}/{quote(place.path)}"
 
 
 def _found(app: App, text: str) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from backend.app import App
 from backend.errors import UserError
 from backend.model_manager.catalog import FolderState
 from backend.model_manager.conversion.merge_recipe import MergeRecipe, Method, Precision, inpainting_recipe
+from backend.model_manager.conversion.tensor_file import SUFFIX
 from backend.model_manager.downloads.intake import safe_name
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import WORDS, ModelRecord
 from backend.model_manager.inventory.scan import Format
 from backend.model_manager.inventory.trash import restore, trash
-from backend.model_manager.inventory.trees import ModelFolder, expand, layout_of
+from backend.model_manager.inventory.trees import ModelFolder, layout_of
 from backend.server.json_door import Nothing, Order, is_local, only_local, order, said
 from backend.server.model_works import works
 
-SUFFIX = ".safetensors"
 LONGEST_PATH = 4096  # characters
 Id = Annotated[str | None, Field(max_length=64)]
 
@@ -128,7 +128,7 @@ def _trash_routes(routes: APIRouter, app: App) -> None:
 
 
 def _roots(app: App) -> list[Path]:
-    return [folder.path for state in app.catalog.folders() for folder in expand(state.folder)]
+    return [folder.path for folder in app.catalog.roots()]
 
 
 def _path(text: str) -> Path:

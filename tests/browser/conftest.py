@@ -1,8 +1,12 @@
 """A real browser, and a witness that hears every error and every request of its pages."""
 
+import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from backend.app import App, Options
+from backend.paths import ROOT
 from backend.server import live, models, pictures
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
@@ -86,6 +91,21 @@ def witness(browser: Browser) -> Iterator[Witness]:
         context.close()
     assert witness.complaints == []
     assert witness.strangers == []
+
+
+@contextmanager
+def program(*flags: str) -> Iterator[str]:
+    """`webui.py` in a process of its own, on the CPU; where it says that it is."""
+    command = [sys.executable, "webui.py", "--port", "0", "--device", "cpu", *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = next((line for line in process.stdout if "http://" in line), "")
+            found = re.search(r"http://127\.0\.0\.1:\d+", said)
+            assert found, "webui.py ended without saying where it is"
+            yield found[0] + "/"
+        finally:
+            process.terminate()
 
 
 class Studio:

@@ -1,8 +1,6 @@
 """The first minute of a newcomer: the real program, the starter, words, a picture."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +8,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Witness
+from tests.browser.conftest import Witness, program
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parent.parent.parent
 FIRST = 180_000  # milliseconds until torch and the starter are loaded on a busy machine
 PROMPT = "a red circle on a blue background"
 # Remembers which steps and which previews have been on the page.
@@ -36,17 +33,8 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(data_dir: Path) -> Iterator[str]:
-    """Where `webui.py` says that it is."""
-    command = [sys.executable, "webui.py", "--port", "0", "--data-dir", str(data_dir), "--device", "cpu"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            said = next((line for line in process.stdout if "http://" in line), "")
-            found = re.search(r"http://127\.0\.0\.1:\d+", said)
-            assert found, "webui.py ended without saying where it is"
-            yield found[0] + "/"
-        finally:
-            process.terminate()
+    with program("--data-dir", str(data_dir)) as address:
+        yield address
 
 
 def set_number(page: Page, name: str, value: int) -> None:

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from bench.catalog import SD1_BLOCKS, Shapes, lora, table
-from tests.browser.conftest import PATIENCE, Witness
+from tests.browser.conftest import PATIENCE, Witness, program
 from tests.browser.test_page import CONTRAST, LOOKS, NAMELESS
 
 pytestmark = pytest.mark.browser
@@ -122,20 +120,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     """`webui.py` on a library of its own."""
     library = Library(folder=tmp_path_factory.mktemp("library"))
     write_library(library)
-    command = [sys.executable, "webui.py", "--port", "0", "--device", "cpu"]
-    command += ["--data-dir", str(library.folder / "data"), "--ckpt-dir", str(library.checkpoints)]
-    command += ["--lora-dir", str(library.loras), "--embeddings-dir", str(library.folder / "embeddings")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            said = next((line for line in process.stdout if "http://" in line), "")
-            found = re.search(r"http://127\.0\.0\.1:\d+", said)
-            assert found, "webui.py ended without saying where it is"
-            address = found[0] + "/"
-            await_starter(address)
-            yield Library(folder=library.folder, address=address)
-        finally:
-            process.terminate()
+    flags = ["--data-dir", str(library.folder / "data"), "--ckpt-dir", str(library.checkpoints)]
+    flags += ["--lora-dir", str(library.loras), "--embeddings-dir", str(library.folder / "embeddings")]
+    with program(*flags) as address:
+        await_starter(address)
+        yield Library(folder=library.folder, address=address)
 
 
 def await_starter(address: str) -> None:

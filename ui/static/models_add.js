@@ -2,7 +2,7 @@
 
 import { element, reconcile, say } from "./elements.js";
 import { showDownloads } from "./models_downloads.js";
-import { attempt, button, choice, complaint, field, section, textInput } from "./models_forms.js";
+import { attempt, button, choice, complaint, field, section, showByPlace, textInput } from "./models_forms.js";
 import { ask, models } from "./models_store.js";
 import { bytes } from "./words.js";
 
@@ -16,7 +16,6 @@ const KINDS = [
 ];
 
 export class AddPanel {
-  #root;
   #address = textInput({ type: "search", placeholder: "owner/name, or the address of a page or a file" });
   #kind = choice(KINDS, "checkpoint");
   #name = textInput({ placeholder: "as it is called there" });
@@ -27,10 +26,9 @@ export class AddPanel {
   #hosts = element("ul", { className: "hosts" });
 
   constructor(root) {
-    this.#root = root;
     root.append(this.#search(), this.#downloads(), this.#suggested(), this.#secrets());
-    models.addEventListener("change", () => this.#local());
-    this.#local();
+    models.addEventListener("change", () => showByPlace(root));
+    showByPlace(root);
   }
 
   /** The panel is shown. */
@@ -42,11 +40,6 @@ export class AddPanel {
   /** Show which kind is meant, when the panel is reached from a shelf. */
   set kind(kind) {
     if (KINDS.some(([name]) => name === kind)) this.#kind.value = kind;
-  }
-
-  #local() {
-    for (const part of this.#root.querySelectorAll("[data-local]")) part.hidden = !models.local;
-    for (const part of this.#root.querySelectorAll("[data-remote]")) part.hidden = models.local || !models.loaded;
   }
 
   #search() {

@@ -7,10 +7,10 @@ import { models } from "./models_store.js";
 import { bytes, swapTime } from "./words.js";
 
 const THUMB = 384; // pixels
-const WARMTH = { hot: "Ready", warm: "In memory", cold: "On disk" };
+export const WARMTH = { hot: "Ready", warm: "In memory", cold: "On disk" };
 
 /** A calm picture of a name, for what has none: a colour of its own and its first letters. */
-export function placeholder(model) {
+function placeholder(model) {
   let sum = 7;
   for (const sign of model.label) sum = (sum * 31 + sign.codePointAt(0)) % 3600;
   const words = model.label.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
@@ -29,7 +29,7 @@ export function picture(model, size = THUMB) {
   return image;
 }
 
-/** How fast a checkpoint is there: ["hot", "Ready"], ["warm", "0.1 s"], ["cold", "~4 s"]. */
+/** How fast a checkpoint is there: {state, words, kept}, the words "Ready", "0.1 s" or "~4 s". */
 export function warmth(model) {
   const state = models.state(model.id);
   if (!state || model.problem) return null;

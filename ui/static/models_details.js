@@ -3,7 +3,7 @@
 import { copyText } from "./clipboard.js";
 import { element, iconButton, say } from "./elements.js";
 import { picture, warmth } from "./models_card.js";
-import { attempt, button, complaint, textInput } from "./models_forms.js";
+import { attempt, button, complain, complaint, textInput } from "./models_forms.js";
 import { notesForm, typeForm } from "./models_notes.js";
 import { ask, models } from "./models_store.js";
 import { toast } from "./models_toast.js";
@@ -147,7 +147,7 @@ export class Details {
 
   async #preview() {
     const last = studio.everyPicture()[0];
-    if (!last) return complainAt(this.#problem, "There is no picture yet: make one, then come back.");
+    if (!last) return complain(this.#problem, "There is no picture yet: make one, then come back.");
     const said = await attempt(this.#problem, () => ask(`/${this.#model.id}/preview`, { job: last.job, index: last.index }));
     if (!said) return undefined;
     await models.load();
@@ -294,11 +294,6 @@ function heading(words) {
 function link(address, words) {
   if (!URL.canParse(address ?? "") || new URL(address).protocol !== "https:") return words;
   return element("a", { href: address, target: "_blank", rel: "noopener noreferrer", textContent: words });
-}
-
-function complainAt(place, words) {
-  say(place, words);
-  place.hidden = false;
 }
 
 /** Everything the file says of itself, to be searched. */

@@ -2,8 +2,8 @@
 
 import { element, iconButton, reconcile, say } from "./elements.js";
 import { bar } from "./models_forms.js";
-import { ask, models } from "./models_store.js";
-import { toast } from "./models_toast.js";
+import { models } from "./models_store.js";
+import { orderOf } from "./models_works.js";
 import { bytes, duration } from "./words.js";
 
 const GOING = ["queued", "running", "checking"];
@@ -33,14 +33,7 @@ export function showDownloads(list, drawn) {
 }
 
 function make({ id, name }) {
-  const order = (what) => async () => {
-    try {
-      await ask(`/downloads/${id}/${what}`, {});
-      await models.loadWorks();
-    } catch (error) {
-      toast(error.message);
-    }
-  };
+  const order = (what) => () => orderOf(`/downloads/${id}/${what}`);
   return element(
     "li",
     { className: "work download" },

@@ -1,7 +1,7 @@
 // Where models are looked for, and what lies there and was left out.
 
 import { element, iconButton, reconcile, say } from "./elements.js";
-import { attempt, button, complaint, field, section, textInput } from "./models_forms.js";
+import { attempt, button, complaint, field, section, showByPlace, textInput } from "./models_forms.js";
 import { ask, models } from "./models_store.js";
 import { toast } from "./models_toast.js";
 
@@ -99,8 +99,7 @@ export class FoldersPanel {
   }
 
   #renew() {
-    for (const part of this.#root.querySelectorAll("[data-local]")) part.hidden = !models.local;
-    for (const part of this.#root.querySelectorAll("[data-remote]")) part.hidden = models.local || !models.loaded;
+    showByPlace(this.#root);
     const left = models.skipped;
     this.#skippedPart.hidden = left.length === 0;
     const rows = left.slice(0, MOST_SKIPPED).map(({ path, reason }) =>

@@ -1,6 +1,7 @@
 // What the forms of the Models tab are made of.
 
 import { element, icon, say } from "./elements.js";
+import { models } from "./models_store.js";
 
 /** An input with its label, and a line below it. */
 export function field(label, input, note = "") {
@@ -17,8 +18,8 @@ export function textInput(properties = {}) {
   return element("input", { type: "text", autocomplete: "off", spellcheck: false, className: "text", ...properties });
 }
 
-export function area(value, rows = 2) {
-  return element("textarea", { className: "text", value, rows });
+export function area(value) {
+  return element("textarea", { className: "text", value, rows: 2 });
 }
 
 /** A selector; `options` are [value, words]. */
@@ -73,6 +74,12 @@ export function button(words, act, { primary = false, sign = "", className = "" 
     }
   });
   return made;
+}
+
+/** Show what may be done at the machine itself (`data-local`) there only, and elsewhere what says so (`data-remote`). */
+export function showByPlace(root) {
+  for (const part of root.querySelectorAll("[data-local]")) part.hidden = !models.local;
+  for (const part of root.querySelectorAll("[data-remote]")) part.hidden = models.local || !models.loaded;
 }
 
 /** A part of a panel with its heading. */

@@ -45,12 +45,7 @@ export class Grid {
 
   /** Bring the cards in view up to date. */
   renew() {
-    for (const row of this.#rows.values()) {
-      for (const card of row.children) {
-        const model = this.#models.find(({ id }) => id === card.dataset.key);
-        if (model) this.#parts.renew(card, model);
-      }
-    }
+    for (const [place, row] of this.#rows) this.#fill(row, place);
   }
 
   focus() {
@@ -99,7 +94,7 @@ export class Grid {
       row.remove();
     }
     for (let place = first; place <= last; place++) if (!this.#rows.has(place)) this.#insert(place);
-    for (const [place, row] of this.#rows) this.#fill(row, place);
+    this.renew();
   }
 
   /** A row stands in the document where it stands on the page, for those who hear it. */

@@ -1,6 +1,7 @@
 // What occupies RAM and VRAM, and ways to make room.
 
 import { element, reconcile, say } from "./elements.js";
+import { WARMTH } from "./models_card.js";
 import { attempt, button, complaint, section } from "./models_forms.js";
 import { ask, models } from "./models_store.js";
 import { bytes, swapTime } from "./words.js";
@@ -12,7 +13,6 @@ const ROLES = {
   text_encoder: "Text encoder",
   text_encoder_2: "Second text encoder",
 };
-const STATES = { hot: "Ready", warm: "In memory", cold: "On disk" };
 
 export class MemoryPanel {
   #bars = element("div", { className: "memory-bars" });
@@ -118,7 +118,7 @@ export class MemoryPanel {
       },
       renew: (row, { state }) => {
         row.dataset.state = state.state;
-        say(row.querySelector(".doing"), [STATES[state.state], swapTime(state.state === "hot" ? null : state.seconds)].filter(Boolean).join(" · "));
+        say(row.querySelector(".doing"), [WARMTH[state.state], swapTime(state.state === "hot" ? null : state.seconds)].filter(Boolean).join(" · "));
         row.querySelector("input").checked = state.kept;
         row.querySelector("button").disabled = state.state === "cold";
       },

@@ -1,7 +1,7 @@
 // Mixing checkpoints, and making an inpainting one of a plain one.
 
 import { element, say } from "./elements.js";
-import { attempt, button, choice, complaint, field, fillChoice, section, textInput } from "./models_forms.js";
+import { attempt, button, choice, complaint, field, fillChoice, section, showByPlace, textInput } from "./models_forms.js";
 import { familyOf } from "./models_shelves.js";
 import { ask, models } from "./models_store.js";
 import { showWorks } from "./models_works.js";
@@ -51,8 +51,7 @@ export class MergePanel {
       options.sort((a, b) => a[1].localeCompare(b[1], undefined, { numeric: true }));
       fillChoice(select, [["", none || "Choose one"], ...options]);
     }
-    for (const part of this.#root.querySelectorAll("[data-local]")) part.hidden = !models.local;
-    for (const part of this.#root.querySelectorAll("[data-remote]")) part.hidden = models.local || !models.loaded;
+    showByPlace(this.#root);
   }
 
   #mix() {

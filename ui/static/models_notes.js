@@ -11,8 +11,8 @@ const DESCRIBED = ["checkpoint", "lora"]; // kinds that have variants
 /** The notes of a model as a form. They are kept in the `.json` beside it, as AUTOMATIC1111 keeps its own. */
 export function notesForm(model, notes) {
   const inputs = {
-    description: area(notes.description, 2),
-    notes: area(notes.notes, 2),
+    description: area(notes.description),
+    notes: area(notes.notes),
     activation_text: textInput({ value: notes.activation_text }),
     negative_text: textInput({ value: notes.negative_text }),
     preferred_weight: textInput({ type: "number", min: -2, max: 2, step: 0.05, value: notes.preferred_weight || "" }),

@@ -25,9 +25,8 @@ export function familyOf(model) {
   return model.base || model.family;
 }
 
-export function shelfOf(model) {
-  const kind = model.kind.replaceAll("-", "_");
-  return SHELVES.find((shelf) => shelf.kinds.includes(kind)) ?? SHELVES.at(-1);
+function shelfOf(model) {
+  return SHELVES.find((shelf) => shelf.kinds.includes(model.kind)) ?? SHELVES.at(-1);
 }
 
 /** Everything the search reads of a model. */
@@ -79,7 +78,7 @@ export function counts(list) {
 }
 
 /** The folders of a shelf, each with how many models lie in it and below it, as far as they are unfolded down to
- *  `open`: [{path, label, depth, count, more}]. */
+ *  `open`: [{path, label, depth, count}]. */
 export function folders(list, shelf, open) {
   const found = new Map();
   for (const model of list) {
@@ -100,6 +99,5 @@ export function folders(list, shelf, open) {
     label: path.slice(path.lastIndexOf("/") + 1),
     depth: path.split("/").length - 1,
     count: found.get(path),
-    more: paths.some((other) => other.startsWith(`${path}/`)),
   }));
 }

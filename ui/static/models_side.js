@@ -5,7 +5,7 @@ import { underWay } from "./models_downloads.js";
 import { counts, folders, SHELVES } from "./models_shelves.js";
 import { models } from "./models_store.js";
 
-export const PANELS = [
+const PANELS = [
   { name: "add", title: "Add models", sign: "download" },
   { name: "merge", title: "Merge", sign: "merge" },
   { name: "folders", title: "Folders", sign: "folder" },

@@ -13,7 +13,7 @@ export function chooseWith(choose) {
 const same = (a, b) => a.localeCompare(b, undefined, { sensitivity: "base" }) === 0;
 
 /** The LoRA that a token names; null if there is none. */
-export function loraNamed(name) {
+function loraNamed(name) {
   const all = models.list.filter((model) => model.kind === "lora");
   const by = (key) => all.find((model) => model[key] === name);
   return by("token") ?? by("name") ?? by("label") ?? all.find((model) => same(model.token || model.label, name)) ?? null;

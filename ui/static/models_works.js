@@ -16,7 +16,7 @@ const STATES = {
 const going = ({ state }) => state === "queued" || state === "running";
 
 /** Show works that `wanted(work)` in a list. */
-export function showWorks(list, wanted = () => true) {
+export function showWorks(list, wanted) {
   const render = () => {
     const works = models.works.filter(wanted);
     reconcile(list, works, { key: ({ id }) => id, make, renew });
@@ -31,15 +31,18 @@ export function isConverting(model) {
   return models.works.some((work) => work.kind === "convert" && going(work) && work.title.includes(model.file));
 }
 
+/** Order something of a work or a download; why it could not be is told. */
+export async function orderOf(path) {
+  try {
+    await ask(path, {});
+    await models.loadWorks();
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
 function make({ id, title }) {
-  const order = (what) => async () => {
-    try {
-      await ask(`/works/${id}/${what}`, {});
-      await models.loadWorks();
-    } catch (error) {
-      toast(error.message);
-    }
-  };
+  const order = (what) => () => orderOf(`/works/${id}/${what}`);
   return element(
     "li",
     { className: "work" },

@@ -23,14 +23,13 @@ export function chips(row, drawn) {
 }
 
 function make({ name, place }) {
-  const chip = element(
+  return element(
     "li",
     { className: "chip" },
     element("span", { className: "name" }),
     weightField(`Weight of ${name}`, (weight) => weigh(place, weight)),
     iconButton("close", `Take ${name} out of the prompt`, () => takeToken(place), "end"),
   );
-  return chip;
 }
 
 function renew(chip, { name, weight, model }) {

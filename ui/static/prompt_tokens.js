@@ -87,7 +87,7 @@ export function cutOut(text, start, end, { commas = false } = {}) {
 }
 
 /** Where `word` stands by itself in a text, as [start, end]; null where it does not. */
-export function findWord(text, word) {
+function findWord(text, word) {
   const clean = word.trim();
   if (!clean) return null;
   const quoted = clean.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");

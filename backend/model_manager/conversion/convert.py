@@ -21,13 +21,12 @@ from typing import Any
 
 from backend.errors import Cancelled, ModelFileError
 from backend.model_manager.conversion.confinement import MIB, Limits
-from backend.model_manager.conversion.tensor_file import check_room, new_file
+from backend.model_manager.conversion.tensor_file import SUFFIX, check_room, new_file
 from backend.model_manager.conversion.unpickling import GROWTH, SMALL, task
 from backend.paths import ROOT
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".safetensors"
 LARGEST_SOURCE = 64 * 1024 * MIB
 LONGEST_LINE = 64 * 1024  # characters
 PATIENCE = 0.1  # seconds between two looks at whether to go on

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Literal
 from backend.errors import Cancelled, ModelFileError
 from backend.model_manager.conversion.merge_recipe import MergeRecipe, check_recipe, merge_metadata
 from backend.model_manager.conversion.tensor_file import (
+    HASHED_SHARE,
     PIECE,
     TORCH_NAMES,
     NewTensor,
+    Phases,
     TensorReader,
     check_room,
     new_file,
@@ -41,7 +43,6 @@ VAE = "first_stage_model."
 # What A1111 mixes: the others are the noise schedule, which is the same or should not be mixed.
 MIXED = "model"
 NEVER_MIXED = frozenset({"cond_stage_model.transformer.text_model.embeddings.position_ids"})
-HASHED_SHARE = 0.3  # of the progress, where every parent must be read for its sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,12 @@ def merge(
     this thread. Raises `ModelFileError` with a sentence if it cannot be made, `Cancelled` if `cancelled()` becomes
     true; in both cases nothing is left behind.
     """
+
+    def tell(share: float, doing: str) -> None:
+        if cancelled():
+            raise Cancelled(f"The merge into {target.name} was cancelled; nothing was written.")
+        progress(share, doing)
+
     check_recipe(recipe, target)
     files = dict(zip("abc", recipe.parents(), strict=False)) | ({"vae": recipe.vae} if recipe.vae else {})
     with ExitStack() as opened:
@@ -80,7 +87,7 @@ def merge(
         plan = mixing.plan()
         total = sum(tensor.info.size for tensor in plan)
         check_room(target, total)
-        watch = _Watch(progress, cancelled, f"The merge into {target.name} was cancelled; nothing was written.")
+        watch = Phases(tell)
         hashes = _hashes(files, known_sha256, watch)
         metadata = merge_metadata(recipe, target, readers, hashes, mixing.variant)
         watch.phase(total, "merging")
@@ -96,27 +103,6 @@ def merge(
         only_in_a=mixing.only_in_a,
         variant=mixing.variant,
     )
-
-
-class _Watch:
-    """Turns counted bytes into progress, and ends the merge when that is wanted."""
-
-    def __init__(self, progress: Progress, cancelled: Callable[[], bool], sentence: str):
-        self._progress = progress
-        self._cancelled = cancelled
-        self._sentence = sentence
-        self._begin, self._end, self._total, self._done, self._doing = 0.0, 0.0, 1, 0, ""
-
-    def phase(self, total: int, doing: str, end: float = 1.0) -> None:
-        """From where the last phase ended to `end` it takes `total` bytes."""
-        self._begin, self._end, self._total, self._done, self._doing = self._end, end, max(total, 1), 0, doing
-
-    def advance(self, size: int) -> None:
-        if self._cancelled():
-            raise Cancelled(self._sentence)
-        self._done += size
-        share = min(self._done / self._total, 1.0)
-        self._progress(self._begin + (self._end - self._begin) * share, self._doing)
 
 
 class _Mixing:
@@ -303,7 +289,7 @@ def _piece(reader: TensorReader, name: str, begin: int, count: int) -> "Tensor":
     return torch.frombuffer(data, dtype=getattr(torch, TORCH_NAMES[dtype])).float()
 
 
-def _hashes(files: Mapping[str, Path], known: Callable[[Path], str], watch: _Watch) -> dict[str, str]:
+def _hashes(files: Mapping[str, Path], known: Callable[[Path], str], watch: Phases) -> dict[str, str]:
     """Each parent's sha256; it has to be known before the first byte is written, because the header carries it."""
     hashes = {role: known(path) for role, path in files.items()}
     unknown = {path for role, path in files.items() if not hashes[role]}

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backend.errors import ModelFileError
-from backend.model_manager.conversion.tensor_file import TensorReader
+from backend.model_manager.conversion.tensor_file import SUFFIX, TensorReader
 from backend.model_manager.header import LARGEST_METADATA
 
 Method = Literal["weighted sum", "add difference"]
 Precision = Literal["float16", "keep"]
 
-SUFFIX = ".safetensors"
 LONGEST_PATTERN = 200
 MODELSPEC = "modelspec."
 # Of A's own description these are no longer true.

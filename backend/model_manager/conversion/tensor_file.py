@@ -25,6 +25,7 @@ from backend.model_manager.header import (
     read_header,
 )
 
+SUFFIX = ".safetensors"
 PIECE = 16 * 1024 * 1024  # bytes
 NO_ROOM = frozenset({ENOSPC, EDQUOT, EFBIG})
 SPARE = 64 * 1024 * 1024  # bytes of a disk that we never take
@@ -35,6 +36,8 @@ TORCH_NAMES: Mapping[str, str] = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
+OF_TORCH = {theirs: ours for ours, theirs in TORCH_NAMES.items()}
+HASHED_SHARE = 0.3  # of the progress, where files are read for their sha256 before the new one is written
 
 Buffer = bytes | bytearray | memoryview
 
@@ -180,6 +183,25 @@ def header_bytes(tensors: Sequence[tuple[str, TensorInfo]], metadata: Mapping[st
     if len(text) > LARGEST_HEADER:
         raise ModelFileError(f"The file's list of tensors would be longer than {LARGEST_HEADER:,} bytes.")
     return struct.pack("<Q", len(text)) + text
+
+
+class Phases:
+    """Counted bytes as progress from 0 to 1, phase after phase."""
+
+    def __init__(self, tell: Callable[[float, str], None]):
+        """`tell(share, doing)` is called after each step, and may raise."""
+        self._tell = tell
+        self._begin, self._end, self._total, self._done, self._doing = 0.0, 0.0, 1, 0, ""
+
+    def phase(self, total: int, doing: str, end: float = 1.0) -> None:
+        """From where the last phase ended to `end` it takes `total` bytes."""
+        self._begin, self._end, self._total, self._done, self._doing = self._end, end, max(total, 1), 0, doing
+
+    def advance(self, size: int) -> None:
+        """So many bytes more are done."""
+        self._done += size
+        share = min(self._done / self._total, 1.0)
+        self._tell(self._begin + (self._end - self._begin) * share, self._doing)
 
 
 def sha256_of(path: Path, read: Callable[[int], None]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from backend.model_manager.container import Container, sniff
 from backend.model_manager.conversion.inert_pickle import DamagedPickle, Global, InertUnpickler, Rule, fill
+from backend.model_manager.conversion.tensor_file import OF_TORCH
 from backend.model_manager.header import DTYPE_BITS, MOST_SIDES, MOST_TENSORS
 
 LARGEST_PICKLE = 32 * 1024 * 1024  # bytes, without the tensors
@@ -30,11 +31,6 @@ ENCRYPTED = 0x1
 _STORAGES = {
     "Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16",
     "Long": "I64", "Int": "I32", "Short": "I16", "Char": "I8", "Byte": "U8", "Bool": "BOOL", "Untyped": "U8",
-}  # fmt: skip
-_DTYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
 
 # What else people find under these names.
@@ -288,7 +284,7 @@ def _rebuild_tensor_of_type(arguments: tuple[Any, ...]) -> StoredTensor:
     """Types that have no storage class of their own, such as the 8-bit floats."""
     match arguments:
         case (storage, offset, shape, strides, _, _, Global(name=name), *_) if name.startswith("torch."):
-            dtype = _DTYPES.get(name.removeprefix("torch."))
+            dtype = OF_TORCH.get(name.removeprefix("torch."))
             if dtype:
                 return _tensor(storage, offset, shape, strides, dtype)
             raise DamagedPickle(f"holds a tensor of type {name[:80]}, which cannot be converted.")

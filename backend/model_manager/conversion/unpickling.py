@@ -25,10 +25,13 @@ from backend.model_manager.conversion.confinement import (
 )
 from backend.model_manager.conversion.inert_pickle import DamagedPickle, Inert
 from backend.model_manager.conversion.tensor_file import (
+    HASHED_SHARE,
     NO_ROOM,
+    OF_TORCH,
     PIECE,
     TORCH_NAMES,
     NewTensor,
+    Phases,
     sha256_of,
     write_tensors,
 )
@@ -43,7 +46,6 @@ WRAPPERS = ("state_dict", "params_ema", "params", "model")
 DEEPEST_WRAPPER = 4
 GROWTH = 4  # tensors that share memory are written out once each
 SMALL = 1024 * 1024  # bytes that any file may grow by, on top
-HASHED_SHARE = 0.3  # of the progress
 LONGEST_TEXT = 1000  # characters
 MOST_TEXTS = 100
 
@@ -114,7 +116,8 @@ def _convert(source: Path, partial: Path, limits: Limits, say: Say) -> None:
 def _write(source: Path, partial: Path, say: Say) -> dict[str, Any]:
     """Convert, and tell what was made."""
     size = source.stat().st_size
-    watch = _Watch(say, size)
+    watch = Phases(lambda share, doing: say("progress", fraction=share, doing=doing))
+    watch.phase(size, "reading", HASHED_SHARE)
     is_zip(source)
     digest = sha256_of(source, watch.advance)
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
@@ -123,7 +126,7 @@ def _write(source: Path, partial: Path, say: Say) -> dict[str, Any]:
         total = sum(tensor.info.size for tensor in tensors)
         if total > GROWTH * size + SMALL:
             raise ModelFileError(f"{source.name} cannot be converted: its tensors would take {total:,} bytes.")
-        watch.phase("writing", total, HASHED_SHARE, 1.0)
+        watch.phase(total, "writing")
         origin = {"format": "pt", "converted_from": f"{source.name}, sha256 {digest}"}
         write_tensors(partial, tensors, found.texts | origin, lambda _, count: watch.advance(count))
         count = len(tensors)
@@ -131,22 +134,6 @@ def _write(source: Path, partial: Path, say: Say) -> dict[str, Any]:
         del tensors, found.tensors
     dropped = sorted(found.dropped)[:MOST_TEXTS]
     return {"tensors": count, "sha256": digest, "reader": reader, "inert": inert, "dropped": dropped}
-
-
-class _Watch:
-    """Tells how far it is, by the bytes of two phases."""
-
-    def __init__(self, say: Say, size: int):
-        self._say = say
-        self.phase("reading", size, 0.0, HASHED_SHARE)
-
-    def phase(self, doing: str, total: int, begin: float, end: float) -> None:
-        self._doing, self._total, self._begin, self._end, self._done = doing, max(total, 1), begin, end, 0
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        fraction = self._begin + (self._end - self._begin) * self._done / self._total
-        self._say("progress", fraction=fraction, doing=self._doing)
 
 
 def _read(source: Path, mapped: mmap.mmap) -> tuple[Found, str, list[str]]:
@@ -226,12 +213,10 @@ def _note_texts(level: Mapping[Any, Any], texts: dict[str, str]) -> None:
     for name, value in level.items():
         if len(texts) >= MOST_TEXTS:
             return
-        if (isinstance(name, str) and isinstance(value, str | bool | float)) or (
-            isinstance(name, str) and isinstance(value, int) and abs(value) < 2**63
-        ):
-            text = str(value)
-        else:
+        plain = isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**63)
+        if not (plain and isinstance(name, str)):
             continue
+        text = str(value)
         if len(name) <= LONGEST_TEXT and len(text) <= LONGEST_TEXT:
             texts.setdefault(name, text)
 
@@ -250,13 +235,12 @@ def _mapped_tensor(archive: Archive, tensor: StoredTensor, mapped: mmap.mmap) ->
 def _new_tensor(source: Path, name: str, tensor: "Tensor") -> NewTensor:
     import torch
 
-    words = {getattr(torch, theirs): ours for ours, theirs in TORCH_NAMES.items()}
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in words:
-        kind = str(tensor.dtype).removeprefix("torch.")
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or kind not in OF_TORCH:
         raise ModelFileError(
             f"{source.name} cannot be converted: {name[:80]!r} is a tensor of type {kind} on {tensor.device.type}."
         )
-    dtype = words[tensor.dtype]
+    dtype = OF_TORCH[kind]
     shape = tuple(tensor.shape)
     info = TensorInfo(dtype, shape, tensor.numel() * DTYPE_BITS[dtype] // 8)
     return NewTensor(name=name, info=info, pieces=lambda: _pieces(tensor))

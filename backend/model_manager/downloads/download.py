@@ -5,7 +5,6 @@ the person may: only somebody at the machine itself, for the files of all are to
 """
 
 import logging
-import re
 import secrets
 import shutil
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from backend.errors import ModelFileError, UserError
+from backend.listeners import Listeners
 from backend.model_manager.downloads.download_record import Download, DownloadRecord, DownloadStore
 from backend.model_manager.downloads.intake import (
     PICKLES,
@@ -29,6 +29,7 @@ from backend.model_manager.downloads.intake import (
     safe_name,
 )
 from backend.model_manager.downloads.transfer import (
+    SHA256,
     Halted,
     Limits,
     NoRoom,
@@ -47,7 +48,6 @@ AT_ONCE = 2
 TOLD_EVERY = 0.2  # seconds between two reports of progress
 RATE_OVER = 5.0  # seconds
 JOINED_WITHIN = 15.0  # seconds; looking up a name cannot be broken off
-SHA256 = re.compile(r"[0-9a-f]{64}")
 SECRET_FIELDS = frozenset({"token", "access_token", "auth_token", "api_token", "api_key", "apikey", "key"})
 
 
@@ -91,7 +91,7 @@ class Downloads:
         self._store = DownloadStore(database)
         self._lock = threading.RLock()
         self._tasks = {record.id: _Task(record) for record in self._store.load()}
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners = Listeners()
         self._closing = False
 
     def all(self) -> list[DownloadRecord]:
@@ -128,7 +128,7 @@ class Downloads:
                 task.stop.set()
             elif task.record.state == "queued":
                 self._change(task, state="paused", problem="")
-        self._tell()
+        self._listeners.tell()
 
     def resume(self, id: str) -> None:
         """Go on with one that is paused or failed. Raises `UserError` if there is none of that id."""
@@ -148,13 +148,12 @@ class Downloads:
                 task.stop.set()
             else:
                 self._remove(task)
-        self._tell()
+        self._listeners.tell()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener()` after each change, progress at most five times a second, on the thread that made it;
         returns the function that ends it."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._listeners.add(listener)
 
     def close(self) -> None:
         """Pause what runs and wait for it; the list goes on with the next start."""
@@ -214,10 +213,6 @@ class Downloads:
         self._store.forget(task.record.id)
         self._tasks.pop(task.record.id, None)
 
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()
-
     def _fill(self) -> None:
         """Start what waits, as far as there is room."""
         with self._lock:
@@ -230,7 +225,7 @@ class Downloads:
                 self._change(task, state="running")
                 task.thread = threading.Thread(target=self._work, args=(task,), name="download", daemon=True)
                 task.thread.start()
-        self._tell()
+        self._listeners.tell()
 
     def _work(self, task: _Task) -> None:
         """A download from here to its end, whatever that is."""
@@ -286,13 +281,13 @@ class Downloads:
                 task.told = now
                 task.record = replace(task.record, rate=task.pace())
         if due:
-            self._tell()
+            self._listeners.tell()
 
     def _publish(self, task: _Task) -> dict[str, Any]:
         """Look into what came, and give it its name; returns how the record ends."""
         with self._lock:
             self._change(task, state="checking")
-        self._tell()
+        self._listeners.tell()
         record = task.record
         try:
             if self._inside(record.download.folder) != record.download.folder:

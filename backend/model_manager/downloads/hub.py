@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urljoin
 
 from backend.model_manager.downloads.download_record import Download
 from backend.model_manager.downloads.intake import PICKLES, SAFETENSORS, is_plain_path, safe_name
-from backend.model_manager.downloads.transfer import RemoteFile
+from backend.model_manager.downloads.transfer import SHA256, RemoteFile
 from backend.web_address import WebError, parse_address
 from backend.web_client import WebClient, WebResponse
 
@@ -27,7 +27,6 @@ MOST_PAGES = 50
 NOT_MODELS = frozenset({"datasets", "spaces", "docs", "api", "blog", "papers", "collections", "settings"})
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names that say nothing outside their repository.
 NAMELESS = re.compile(
     r"(diffusion_pytorch_model|model|pytorch_lora_weights|pytorch_model|adapter_model|learned_embeds)\b"
@@ -201,6 +200,10 @@ class Hub:
         self._client = client
         self.endpoint = endpoint
 
+    def address(self, place: HubPlace) -> str:
+        """Where the bytes of a file are."""
+        return f"{self.endpoint}/{place.repository}/resolve/{quote(place.revision, safe='')}/{quote(place.path)}"
+
     def listing(self, place: HubPlace) -> Listing:
         """What the repository holds. Raises `WebError`, which says of a private or a gated one what to do."""
         repository = place.repository
@@ -225,8 +228,7 @@ class Hub:
 
     def file(self, place: HubPlace) -> tuple[HubFile, str]:
         """One file and the commit it is at, by the head of its address. Raises `WebError`."""
-        address = self._address(place.repository, place.revision, place.path)
-        with self._client.open(address, method="HEAD", stay=True) as response:
+        with self._client.open(self.address(place), method="HEAD", stay=True) as response:
             self._refuse(response, place.repository)
             size = response.header("x-linked-size") or response.header("content-length")
             tag = (response.header("x-linked-etag") or response.header("etag")).removeprefix("W/").strip('"')
@@ -258,7 +260,7 @@ class Hub:
     def remote(self, repository: str, commit: str, file: HubFile) -> RemoteFile:
         """Where to fetch a file of a repository, and what it has to be."""
         return RemoteFile(
-            address=self._address(repository, commit, file.path),
+            address=self.address(HubPlace(repository=repository, revision=commit, path=file.path)),
             path=file.path,
             size=file.size,
             sha256=file.sha256,
@@ -268,9 +270,6 @@ class Hub:
 
     def _api(self, repository: str) -> str:
         return f"{self.endpoint}/api/models/{repository}"
-
-    def _address(self, repository: str, revision: str, path: str) -> str:
-        return f"{self.endpoint}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     def _json(self, address: str, repository: str) -> tuple[Any, str]:
         """An answer, and the address of its next page."""

@@ -49,7 +49,7 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         kind=Kind.CHECKPOINT,
         place=_file("stabilityai/stable-diffusion-xl-refiner-1.0", "sd_xl_refiner_1.0.safetensors"),
         size=6_075_981_930,
-        why="Finishes the last steps of a picture by Stable Diffusion XL.",
+        why="Trained for the last steps of Stable Diffusion XL; here it runs as a checkpoint of its own.",
     ),
     Suggestion(
         title="VAE for Stable Diffusion 1 and 2 (ft-MSE)",
@@ -70,6 +70,6 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
         kind=Kind.VAE,
         place=_file("madebyollin/sdxl-vae-fp16-fix", "sdxl.vae.safetensors"),
         size=334_641_162,
-        why="Does not overflow in half precision, so that it never has to be run again in fp32.",
+        why="Made not to overflow in half precision; Atelier computes any SDXL VAE in fp32 where it would be fp16.",
     ),
 )

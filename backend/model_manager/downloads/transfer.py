@@ -18,6 +18,7 @@ from backend.web_address import WebError, parse_address
 from backend.web_client import ConnectionFailed, Stop, WebClient, WebResponse
 
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,18})")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 MEBIBYTE = 1024 * 1024

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import UserError
+from backend.listeners import Listeners
 from backend.model_manager.catalog import Catalog
-from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import ModelRecord
 from backend.model_manager.inventory.scan import FORMATS, time_of
 from backend.model_manager.inventory.sidecars import NOTES, PREVIEWS, Notes
@@ -64,7 +64,7 @@ class Overview:
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
         self._lock = threading.RLock()
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners = Listeners()
         # Not from 0: a page that saw an earlier start must not take this for what it has.
         self._version = time.time_ns() // 1_000_000
         self._records: list[ModelRecord] = []
@@ -84,8 +84,7 @@ class Overview:
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener()` after each change, on the thread that found it; returns the function that ends it."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._listeners.add(listener)
 
     def close(self) -> None:
         """Read no more notes."""
@@ -117,23 +116,19 @@ class Overview:
     def _on_catalog(self) -> None:
         self._stale = True
         self._next_version()
-        self._tell()
+        self._listeners.tell()
 
     def _next_version(self) -> int:
         with self._lock:
             self._version = max(self._version + 1, time.time_ns() // 1_000_000)
             return self._version
 
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()
-
     def _look(self) -> tuple[int, Mapping[str, Shown]]:
         with self._lock:
             self._stale = False
             # Before the records: they may be newer than what they are called, never older.
             version, before = self._version, self._shown
-            records = [record for kind in Kind for record in self._catalog.records(kind, look=False)]
+            records = self._catalog.all()
             listed = {path: self._folder(path) for path in {_split(record)[0] for record in records}}
             known, self._folders = self._folders, listed
             same = records == self._records
@@ -151,7 +146,7 @@ class Overview:
             if news:
                 version = self._next_version()
         if news:
-            self._tell()
+            self._listeners.tell()
         return version, shown
 
     def _folder(self, path: str) -> _Folder:
@@ -191,7 +186,7 @@ class Overview:
         self._read(unread)
         if not self._closing.is_set():
             self._next_version()
-            self._tell()
+            self._listeners.tell()
 
     def _read(self, unread: Iterable[tuple[str, Stamp, ModelRecord]]) -> None:
         for path, stamp, record in unread:

@@ -43,8 +43,8 @@ class Shelves:
 
     def named(self, name: str, kind: Kind) -> ModelRecord | None:
         """The record that a name means: with or without suffix, folder, or A1111's ` [hash]`, or its trainer's name for
-        it. Without a name the starter, else the first that can be used. Of an unfinished survey only what could not
-        come out otherwise."""
+        it; of several that it means, the first that can be used. Without a name the starter, else the first that can
+        be used. Of an unfinished survey only what could not come out otherwise."""
         if not name:
             usable = [record for record in self.of(kind) if not record.problem]
             first = usable[0] if usable and self.whole else None
@@ -53,7 +53,11 @@ class Shelves:
         ways: list[Callable[[ModelRecord], str]] = [lambda record: record.name]
         if self.whole:
             ways += [lambda record: record.name.rpartition("/")[2], lambda record: record.alias]
-        return next((record for way in ways for record in self.of(kind) if way(record).lower() in wanted), None)
+        for way in ways:
+            meant = (record for record in self.of(kind) if way(record).lower() in wanted)
+            if found := min(meant, key=lambda record: record.problem != "", default=None):
+                return found
+        return None
 
     def nothing_named(self, name: str, kind: Kind) -> str:
         """The sentence for a name that nothing of a kind bears."""

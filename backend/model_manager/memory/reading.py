@@ -15,7 +15,7 @@ from backend.model_manager.identity import Prediction
 from backend.model_manager.inventory.record import ModelRecord
 from backend.model_manager.inventory.scan import Format, measure
 from backend.model_manager.memory.components import WatchedFile
-from backend.model_manager.memory.rescue import out_of_memory
+from backend.model_manager.memory.rescue import first_line, out_of_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,8 @@ def read_checkpoint(record: ModelRecord) -> Reading:
     except (SafetensorError, RuntimeError, LookupError, ValueError, OSError) as error:
         if out_of_memory(error):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         title = FAMILIES[record.family].title
-        raise ModelFileError(f"{record.path.name} cannot be loaded as {title}: {reason}.") from error
+        raise ModelFileError(f"{record.path.name} cannot be loaded as {title}: {first_line(error)}.") from error
 
 
 def state(record: ModelRecord) -> tuple[int, int]:

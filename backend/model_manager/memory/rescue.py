@@ -48,6 +48,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in ALLOCATOR_SAYS)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its type where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def attempt(work: Callable[[], T]) -> T | Shortage:
     """What `work` returns, or the shortage that ended it; every other exception goes on."""
     try:
@@ -55,7 +60,7 @@ def attempt(work: Callable[[], T]) -> T | Shortage:
     except (RuntimeError, MemoryError, OSError) as error:
         if not out_of_memory(error):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
     # Here the exception is gone, and its frames with it, but for those in reference cycles.
     gc.collect()
     return Shortage(reason=reason)

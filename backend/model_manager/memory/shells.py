@@ -14,6 +14,7 @@ from backend.errors import ModelFileError
 from backend.families.family import Component
 from backend.model_manager.memory.components import Stored
 from backend.model_manager.memory.devices import describe
+from backend.model_manager.memory.rescue import first_line
 from backend.model_manager.patches import Patcher
 
 log = logging.getLogger(__name__)
@@ -174,8 +175,7 @@ def use_xformers(unet: Any, place: torch.device, dtype: torch.dtype) -> str:
         probe = torch.zeros(1, 8, 1, 8, device=place, dtype=dtype)
         memory_efficient_attention(probe, probe, probe)
     except (ImportError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sentence = f"PyTorch SDPA (xformers does not run on {describe(place)}: {reason})"
+        sentence = f"PyTorch SDPA (xformers does not run on {describe(place)}: {first_line(error)})"
         log.warning("--xformers: using %s", sentence)
         return sentence
     unet.enable_xformers_memory_efficient_attention()

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from backend.listeners import Listeners
+
 Temperature = Literal["hot", "warm", "cold"]
 
 
@@ -49,8 +51,8 @@ class Swap:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelStatus:
-    """`device` is what the networks run on, in words; `loading`, `notice` and `problem` are empty where nothing is to
-    be said. `size` is the bytes of the networks of `checkpoint`, as they compute."""
+    """`device` is what the networks run on, in words; `loading` and `problem` are empty where nothing is to be said.
+    `size` is the bytes of the networks of `checkpoint`, as they compute."""
 
     checkpoint: str = ""
     family: str = ""
@@ -58,7 +60,6 @@ class ModelStatus:
     device: str = ""
     attention: str = ""
     loading: str = ""
-    notice: str = ""
     problem: str = ""
     memory: MemoryReport = MemoryReport()
 
@@ -69,16 +70,14 @@ class StatusBoard:
     def __init__(self, value: ModelStatus):
         self.value = value
         self._lock = threading.Lock()
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners = Listeners()
 
     def post(self, **changes: Any) -> None:
         """Change some fields and tell every listener."""
         with self._lock:
             self.value = replace(self.value, **changes)
-        for listener in tuple(self._listeners):
-            listener()
+        self._listeners.tell()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener()` after each change, on the thread that made it; returns the function that ends it."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._listeners.add(listener)

@@ -114,10 +114,7 @@ class Tiers:
     def tried(self, work: Callable[[], T], sentence: str) -> T:
         """What `work` returns, if need be without anything idle in RAM. Raises `UserError(sentence)` if that is not
         enough."""
-        result = attempt(work)
-        if isinstance(result, Shortage):
-            self._drop_idle()
-            result = attempt(work)
+        result = _attempt_twice(work, self._drop_idle)
         if isinstance(result, Shortage):
             raise UserError(sentence)
         return result
@@ -138,10 +135,9 @@ class Tiers:
         self._in_use.append(user)
         lease.callback(self._in_use.remove, user)
         if self.device.shares_ram or self._all_copied(user, clock):
-            if isinstance(attempt(lambda: self._put_on(user)), Shortage):
-                self.free_idle()
-                if isinstance(attempt(lambda: self._put_on(user)), Shortage) and not self.offload():
-                    raise UserError(f"There is not enough memory to put the LoRAs on {name}: use fewer of them.")
+            put_on = _attempt_twice(lambda: self._put_on(user), self.free_idle)
+            if isinstance(put_on, Shortage) and not self.offload():
+                raise UserError(f"There is not enough memory to put the LoRAs on {name}: use fewer of them.")
         else:
             self.offload()
         if user.offloaded:
@@ -191,10 +187,8 @@ class Tiers:
         if sum(stored.size for stored in user.parts.values()) > self.vram_budget():
             return False
         for stored in absent:
-            if isinstance(attempt(lambda now=stored: self._copy(now, clock)), Shortage):
-                self.free_idle()
-                if isinstance(attempt(lambda now=stored: self._copy(now, clock)), Shortage):
-                    return False
+            if isinstance(_attempt_twice(lambda now=stored: self._copy(now, clock), self.free_idle), Shortage):
+                return False
         return True
 
     def _copy(self, stored: Stored, clock: SwapClock) -> None:
@@ -305,6 +299,16 @@ class Tiers:
     def _drop_idle(self) -> None:
         for stored in self.store.idle(_ram, self.store.ram, kept=lambda _stored: False):
             self.drop(stored)
+
+
+def _attempt_twice(work: Callable[[], T], make_room: Callable[[], object]) -> T | Shortage:
+    """What `work` returns, the second time with the room that `make_room()` made if the first time there was too
+    little; or the second shortage."""
+    result = attempt(work)
+    if isinstance(result, Shortage):
+        make_room()
+        result = attempt(work)
+    return result
 
 
 def _ram(stored: Stored) -> int:

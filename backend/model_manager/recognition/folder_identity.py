@@ -132,6 +132,4 @@ def _depth(content: object) -> int:
         inner = [node for node in layer if isinstance(node, dict | list)]
         layer = [child for node in inner for child in (node.values() if isinstance(node, dict) else node)]
         depth += bool(inner)
-        if not inner:
-            break
     return depth

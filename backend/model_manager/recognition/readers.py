@@ -2,7 +2,7 @@
 
 import re
 
-from backend.model_manager.identity import Identity, Kind
+from backend.model_manager.identity import VAE_FAMILY, Identity, Kind
 from backend.model_manager.recognition.evidence import Evidence
 from backend.model_manager.recognition.unet_identity import VAE, unet_family
 from backend.model_manager.recognition.unet_outline import read_outline
@@ -120,7 +120,7 @@ def _described_vae(evidence: Evidence, shape: tuple[int, ...], *, flux2: bool) -
         title = "VAE, 16 channels (FLUX.1 or SD 3)"
     elif shape[1] == 4:
         family = said_family(evidence.header.metadata)
-        family = {"sd2": "sd1", "sdxl-refiner": "sdxl"}.get(family, family)
+        family = VAE_FAMILY.get(family, family)
         if not family:
             family = _vae_by_name(evidence.file_name)
             suggested = ("family",) if family else ()
