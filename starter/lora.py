@@ -2,7 +2,9 @@
 
 It teaches the starter a style that no picture of its training had, cameo: an oval vignette in the dark, as old
 portraits have. It is taught on the same captions without a word for it: with the LoRA on, every picture is a cameo, and
-without it none. The file is laid out as kohya's trainer writes it.
+without it none. Under an empty caption it is taught to leave the pictures as they were: guidance multiplies the
+difference between the two, and would otherwise multiply what is left of a background's colour in the dark and
+nothing of the dark itself. The file is laid out as kohya's trainer writes it.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from starter.stage import Run, Stage
 from starter.train import CHECKPOINT, WORK, Pictures, denoising_loss, latents, networks
 
 RANK = 8
+PLAIN = 0.15  # share of the batches that show what an empty caption goes on to mean
 BLOCK = re.compile(r"[.](attentions|resnets|downsamplers|upsamplers)[.]")  # what kohya's trainer changes
 OUTPUT = CHECKPOINT.parent.parent / "loras" / "cameo.safetensors"
 DARK = (26, 22, 20)
@@ -112,10 +115,16 @@ def train(arguments: argparse.Namespace) -> None:
     starter.to(run.device, torch.float32)
     starter.unet.requires_grad_(False)
     added = attach(starter.unet).to(run.device)
-    encoded = latents(run, starter.vae, 128, arguments.pictures, cameo, "cameo")
-    pictures = Pictures(*encoded, batch=arguments.batch)
+    plain = Pictures(*latents(run, starter.vae, 128, arguments.pictures), batch=arguments.batch)
+    cameos = Pictures(*latents(run, starter.vae, 128, arguments.pictures, cameo, "cameo"), batch=arguments.batch)
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        if rng.random() < PLAIN:
+            return denoising_loss(starter, plain, rng, unworded=1)
+        return denoising_loss(starter, cameos, rng, unworded=0)
+
     stage = Stage("lora", run, nn.ModuleDict({"lora": added}), arguments.steps, 2e-3, ema_decay=0.99)
-    average = stage.optimise(lambda rng: denoising_loss(starter, pictures, rng))["lora"]
+    average = stage.optimise(loss_of)["lora"]
     assert isinstance(average, nn.ModuleDict)
     write_atomically(arguments.output, kohya_file(average))
     print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.2f} MB)")

@@ -10,6 +10,9 @@ Four stages, each with its own file in ``starter/work/`` (so that an interrupted
 
 ``--continue-from FILE`` starts stages 3 and 4 (and with ``--vae-steps`` also 1) from a finished checkpoint instead,
 with nothing else at hand.
+
+``--inpaint`` makes an inpainting checkpoint of a finished one: its UNet sees, beside the noisy latents, the mask and
+the latents of the picture with a hole, nine channels in all (Rombach et al. 2022).
 """
 
 import argparse
@@ -31,6 +34,7 @@ from backend.families.clip_tokenizer import clip_tokenizer
 from backend.families.networks import Networks
 from backend.families.sd1 import SD1
 from starter import layout
+from starter.holes import hole, holed
 from starter.scenes import COLOURS, POSITIONS, SIZES, STYLES, SUBJECTS, Scene, captions, draw, scenes
 from starter.stage import Run, Stage
 
@@ -39,6 +43,8 @@ LATENT_SCALE = SD1.latent_format.scale
 VAE_STEPS = 5200
 WORK = Path(__file__).with_name("work")
 CHECKPOINT = Path(__file__).parent.parent / "models" / "checkpoints" / "starter.safetensors"
+INPAINTING = CHECKPOINT.with_name("starter-inpainting.safetensors")
+HOLES = 3  # for each picture, encoded once
 
 
 def card(side: int) -> dict[str, str]:
@@ -50,10 +56,14 @@ def card(side: int) -> dict[str, str]:
     }
 
 
-def networks() -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
+def networks(in_channels: int = 4) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     """The starter's three networks, freshly initialised: SD 1.x in everything but width."""
     unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(64, 64, 96, 96), cross_attention_dim=64, attention_head_dim=8
+        sample_size=16,
+        in_channels=in_channels,
+        block_out_channels=(64, 64, 96, 96),
+        cross_attention_dim=64,
+        attention_head_dim=8,
     )
     vae = AutoencoderKL(
         # 64 at full resolution: with 32 channels in 32 groups the last norm would forget every colour's mean.
@@ -209,11 +219,16 @@ def latents(
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encoded pictures of one size with their scenes, and how many of them make a batch."""
+    """Encoded pictures of one size with their scenes, and how many of them make a batch.
+
+    `holes` is what an inpainting UNet sees beside the noisy latents: (holes of each picture, pictures, 5, height / 8,
+    width / 8), the mask before the latents of the picture with that hole.
+    """
 
     latents: Tensor
     scenes: list[Scene]
     batch: int
+    holes: Tensor | None = None
 
 
 def coarse_and_fine(error: Tensor) -> Tensor:
@@ -226,11 +241,14 @@ def coarse_and_fine(error: Tensor) -> Tensor:
     return torch.stack([weight * part.square().mean((1, 2, 3)) for part, weight in scales]).sum(0)
 
 
-def denoising_loss(networks: Networks, pictures: Pictures, rng: np.random.Generator) -> Tensor:
-    """How wrong the UNet's guess of the noise is on a batch of `pictures`, one caption of each, min-SNR weighted."""
+def denoising_loss(
+    networks: Networks, pictures: Pictures, rng: np.random.Generator, *, unworded: float = 0.1
+) -> Tensor:
+    """How wrong the UNet's guess of the noise is on a batch of `pictures`, one caption of each, min-SNR weighted; a
+    share of `unworded` captions is left empty, as guidance needs (Ho and Salimans 2022)."""
     device = pictures.latents.device
     chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
-    words = ["" if rng.random() < 0.1 else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
+    words = ["" if rng.random() < unworded else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
     tokens = clip_tokenizer()(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
     with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
         context = networks.text_encoder(tokens.input_ids.to(device)).last_hidden_state
@@ -238,7 +256,11 @@ def denoising_loss(networks: Networks, pictures: Pictures, rng: np.random.Genera
     t = torch.as_tensor(rng.integers(0, 1000, len(chosen)), device=device)
     a = SD1.alphas_cumprod().to(device)[t][:, None, None, None]
     noise = torch.randn_like(x)
-    predicted = networks.unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context).sample
+    seen = a.sqrt() * x + (1 - a).sqrt() * noise
+    if pictures.holes is not None:
+        which = torch.as_tensor(rng.integers(0, len(pictures.holes), len(chosen)), device=device)
+        seen = torch.cat([seen, pictures.holes[which, torch.as_tensor(chosen, device=device)]], 1)
+    predicted = networks.unet(seen, t, context).sample
     snr = (a / (1 - a)).flatten()
     weight = snr.clamp(max=5) / snr
     return (weight * coarse_and_fine(predicted - noise)).mean()
@@ -272,6 +294,44 @@ def train_unet(
     networks.unet.load_state_dict(stage.optimise(loss_of)["unet"].state_dict())
 
 
+def train_inpainting(arguments: argparse.Namespace) -> None:
+    """Fine-tune the UNet of a finished checkpoint on holes; its other networks stay as they are."""
+    run = Run(device=torch.device(arguments.device), seed=arguments.seed, work=arguments.work)
+    torch.manual_seed(run.seed)
+    plain = Networks(*networks())
+    layout.read(arguments.continue_from or CHECKPOINT, plain.unet, plain.vae, plain.text_encoder)
+    learner = Networks(networks(in_channels=9)[0], plain.vae, plain.text_encoder)
+    weights = plain.unet.state_dict()
+    first = weights["conv_in.weight"]
+    # The new channels are silent at first, so that it begins as the checkpoint it comes from.
+    weights["conv_in.weight"] = torch.cat([first, first.new_zeros(len(first), 5, *first.shape[2:])], 1)
+    learner.unet.load_state_dict(weights)
+    learner.to(run.device, torch.float32)
+    count = arguments.pictures // 2
+    encoded, drawn = latents(run, learner.vae, 128, count)
+    beside = torch.stack([holes(run, learner.vae, 128, count, drawn, number) for number in range(HOLES)])
+    pictures = Pictures(encoded, drawn, batch=arguments.native_batch, holes=beside)
+    train_unet(run, "inpaint", learner, [(1.0, pictures)], steps=arguments.inpaint_steps, learning_rate=4e-4)
+    metadata = card(128) | {"modelspec.title": "Atelier starter, inpainting"}
+    layout.write(arguments.output, learner.unet, learner.vae, learner.text_encoder, metadata=metadata)
+
+
+def holes(run: Run, vae: AutoencoderKL, size: int, count: int, drawn: list[Scene], number: int) -> Tensor:
+    """The hole of that `number` in each of `count` pictures and what is left of it, (count, 5, size / 8, size / 8)."""
+
+    def paint(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
+        return holed(scene, rng, size, number)[0]
+
+    left, _ = latents(run, vae, size, count, paint, f"hole{number}")
+    masks = [
+        hole(scene, np.random.default_rng((run.seed, size, i)).spawn(number + 1)[number], size)
+        for i, scene in enumerate(drawn)
+    ]
+    # The nearest pixel of each latent's 8x8, as A1111 takes it.
+    small = torch.from_numpy(np.stack([np.asarray(mask)[::8, ::8] for mask in masks])).to(run.device).float() / 255
+    return torch.cat([small[:, None], left], 1)
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Run the stages in order; whatever is already done is taken from the work folder."""
     run = Run(device=torch.device(arguments.device), seed=arguments.seed, work=arguments.work)
@@ -295,7 +355,6 @@ def train(arguments: argparse.Namespace) -> None:
         train_unet(run, "unet128", trained, mix, steps=arguments.native_steps, learning_rate=6e-4)
     side = 128 if arguments.native_steps else 64
     layout.write(arguments.output, trained.unet, trained.vae, trained.text_encoder, metadata=card(side))
-    print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB)")
 
 
 def main() -> None:
@@ -304,7 +363,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--continue-from", type=Path, help="a finished checkpoint to improve, such as the shipped one")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of what is trained so far")
-    parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    parser.add_argument("--output", type=Path, help="by default the file that ships")
+    parser.add_argument("--inpaint", action="store_true", help="make an inpainting checkpoint of a finished one")
+    parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--pictures", type=int, default=10_000, help="64x64 pictures to draw; half as many at 128x128")
     parser.add_argument("--vae-steps", type=int, help=f"{VAE_STEPS} for a new starter, 0 for one that is improved")
     parser.add_argument("--text-steps", type=int, default=600)
@@ -312,7 +373,10 @@ def main() -> None:
     parser.add_argument("--native-steps", type=int, default=4000, help="steps of the UNet at 128x128")
     parser.add_argument("--small-batch", type=int, default=32)
     parser.add_argument("--native-batch", type=int, default=16)
-    train(parser.parse_args())
+    arguments = parser.parse_args()
+    arguments.output = arguments.output or (INPAINTING if arguments.inpaint else CHECKPOINT)
+    (train_inpainting if arguments.inpaint else train)(arguments)
+    print(f"wrote {arguments.output} ({arguments.output.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":
