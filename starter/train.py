@@ -85,9 +85,9 @@ def pixels(pictures: list[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
 
 
-def train_vae(run: Run, vae: AutoencoderKL, steps: int) -> None:
-    """Stage 1. Crops first: what an f=8 autoencoder learns here is edges and colours, which are local. Then whole
-    pictures, for the norms and the attention, which are not.
+def train_vae(run: Run, vae: AutoencoderKL, steps: int, count: int) -> None:
+    """Stage 1, on `count` pictures of each size. Crops first: what an f=8 autoencoder learns here is edges and colours,
+    which are local. Then whole pictures, for the norms and the attention, which are not.
 
     A linear map of each latent must tell the mean colour of its 8x8 pixels. Left alone, an encoder with group norms
     hides a picture's colours in one bright corner, where neither a UNet nor a preview finds them. And the decoder
@@ -95,7 +95,7 @@ def train_vae(run: Run, vae: AutoencoderKL, steps: int) -> None:
     """
     rng = np.random.default_rng((run.seed, 1))
     drawn = scenes(rng)
-    small, large = ([np.asarray(draw(next(drawn), rng, size)) for _ in range(4000)] for size in (64, 128))
+    small, large = ([np.asarray(draw(next(drawn), rng, size)) for _ in range(count)] for size in (64, 128))
     colours = nn.Conv2d(4, 3, 1).to(run.device)
     stage = Stage("vae", run, nn.ModuleDict({"vae": vae, "colours": colours}), steps, 1e-3)
 
@@ -342,7 +342,7 @@ def train(arguments: argparse.Namespace) -> None:
     if not fresh:
         layout.read(arguments.continue_from, trained.unet, trained.vae, trained.text_encoder)
     if vae_steps := (VAE_STEPS if fresh else 0) if arguments.vae_steps is None else arguments.vae_steps:
-        train_vae(run, trained.vae, vae_steps)
+        train_vae(run, trained.vae, vae_steps, arguments.vae_pictures)
     if fresh:
         train_text(run, trained.text_encoder, arguments.text_steps)
     small = Pictures(*latents(run, trained.vae, 64, arguments.pictures), batch=arguments.small_batch)
@@ -367,6 +367,7 @@ def main() -> None:
     parser.add_argument("--inpaint", action="store_true", help="make an inpainting checkpoint of a finished one")
     parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--pictures", type=int, default=10_000, help="64x64 pictures to draw; half as many at 128x128")
+    parser.add_argument("--vae-pictures", type=int, default=4000, help="to draw of each size for the VAE")
     parser.add_argument("--vae-steps", type=int, help=f"{VAE_STEPS} for a new starter, 0 for one that is improved")
     parser.add_argument("--text-steps", type=int, default=600)
     parser.add_argument("--small-steps", type=int, default=7000, help="steps of the UNet at 64x64")

@@ -28,6 +28,7 @@ def trained(folder: Path, **changes: object) -> Path:
         "work": folder / "work",
         "output": output,
         "pictures": 8,
+        "vae_pictures": 16,
         "vae_steps": 2,
         "text_steps": 2,
         "small_steps": 4,
