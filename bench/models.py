@@ -132,11 +132,13 @@ def anonymous() -> int:
 @contextmanager
 def loaded(place: Place, device: Device, *, touched: bool = False) -> Iterator[LoadedModel]:
     """The checkpoint from nothing: no module and no tensor is there before."""
-    with place.residency(device).ready(place.checkpoint) as model:
+    residency = place.residency(device)
+    with residency.ready(place.checkpoint) as model:
         if touched:
             touch(model.networks.modules())
         first_layers(model)
         yield model
+    residency.unload()  # now, and not when the collector finds its circles
 
 
 def _load(place: Place, device: Device, *, touched: bool = False) -> None:

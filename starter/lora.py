@@ -28,6 +28,7 @@ from starter.stage import Run, Stage
 from starter.train import CHECKPOINT, WORK, Pictures, denoising_loss, latents, networks
 
 RANK = 8
+ALPHA = 10.0  # a little more than the rank: at half the weight the dark is then half there
 PLAIN = 0.15  # share of the batches that show what an empty caption goes on to mean
 BLOCK = re.compile(r"[.](attentions|resnets|downsamplers|upsamplers)[.]")  # what kohya's trainer changes
 OUTPUT = CHECKPOINT.parent.parent / "loras" / "cameo.safetensors"
@@ -85,18 +86,18 @@ def attach(unet: nn.Module) -> nn.ModuleDict:
 
 
 def kohya_file(added: nn.ModuleDict) -> bytes:
-    """The file's bytes: float16, alpha equal to the rank, so that a strength of 1 is what was trained."""
+    """The file's bytes: float16; a weight of ``RANK / ALPHA`` is what was trained."""
     tensors: dict[str, Tensor] = {}
     for path, beside in added.items():
         assert isinstance(beside, LowRank)
         tensors[f"lora_unet_{path}.lora_down.weight"] = beside.down.weight.half().contiguous()
         tensors[f"lora_unet_{path}.lora_up.weight"] = beside.up.weight.half().contiguous()
-        tensors[f"lora_unet_{path}.alpha"] = torch.tensor(float(RANK)).half()
+        tensors[f"lora_unet_{path}.alpha"] = torch.tensor(ALPHA).half()
     metadata = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(RANK),
-        "ss_network_alpha": str(float(RANK)),
-        "ss_network_args": json.dumps({"conv_dim": str(RANK), "conv_alpha": str(float(RANK))}),
+        "ss_network_alpha": str(ALPHA),
+        "ss_network_args": json.dumps({"conv_dim": str(RANK), "conv_alpha": str(ALPHA)}),
         "ss_base_model_version": "sd_v1",
         "ss_output_name": "cameo",
         "ss_tag_frequency": json.dumps({}),
@@ -138,7 +139,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="folder of what is trained so far")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--pictures", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=8)
     train(parser.parse_args())
 

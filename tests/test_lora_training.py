@@ -11,7 +11,7 @@ from torch import Tensor
 from backend.model_manager.identify import identify_file
 from backend.model_manager.lora.lora_file import read_lora
 from backend.model_manager.patches import LoraUse, Patcher, match
-from starter.lora import attach, cameo, is_cameo, kohya_file
+from starter.lora import ALPHA, RANK, attach, cameo, is_cameo, kohya_file
 from starter.scenes import SUBJECTS, Scene, draw
 from starter.train import networks
 
@@ -42,7 +42,7 @@ def test_the_product_computes_what_was_trained(tmp_path: Path) -> None:
     assert len(lora.layers) == len(added)
     before = guess(clean)
     weights = {"unet": {name: tensor.clone() for name, tensor in clean.state_dict().items()}}
-    Patcher().apply({"unet": clean}, weights, [LoraUse(lora=lora, unet=1.0, text_encoder=1.0)])
+    Patcher().apply({"unet": clean}, weights, [LoraUse(lora=lora, unet=RANK / ALPHA, text_encoder=1.0)])
     after, wanted = guess(clean), guess(trained)
     assert (wanted - before).abs().max() > 0.1
     torch.testing.assert_close(after, wanted, atol=2e-3, rtol=1e-3)
