@@ -48,13 +48,14 @@ class Start:
 
 
 @contextmanager
-def running(checkpoint: Path, data_dir: Path) -> Iterator[tuple[str, float]]:
-    """`webui.py` with `checkpoint` chosen: its address and when it was started. It is ended with the `with`."""
+def running(checkpoint: Path, data_dir: Path, *flags: str) -> Iterator[tuple[str, float]]:
+    """`webui.py` with `checkpoint` chosen, and more `flags`: its address and when it was started. It is ended with the
+    `with`."""
     settings = {"checkpoint": checkpoint.stem, "default_width": SIDE, "default_height": SIDE}
     (data_dir / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     port = _free_port()
     command = [sys.executable, "webui.py", "--port", str(port), "--data-dir", str(data_dir)]
-    command += ["--ckpt-dir", str(checkpoint.resolve().parent)]
+    command += ["--ckpt-dir", str(checkpoint.resolve().parent), *flags]
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
@@ -80,7 +81,7 @@ def measure(checkpoint: Path, browser: Browser) -> Start:
         page = browser.new_page()
         try:
             with running(checkpoint, data_dir) as (address, started):
-                _await_answer(address)
+                await_answer(address)
                 answered = time.perf_counter() - started
                 picture = _first_picture(page, address, data_dir)
                 saved = time.perf_counter() - started
@@ -90,7 +91,15 @@ def measure(checkpoint: Path, browser: Browser) -> Start:
     return Start(page=answered, picture=saved)
 
 
-def _await_answer(address: str) -> None:
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, or Playwright's own."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS) as own:
+        yield own
+
+
+def await_answer(address: str) -> None:
     """The port is open long before the page is there, so one question waits for the answer."""
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
@@ -151,11 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"There is no {asked.checkpoint}: name a checkpoint in the SD 1.x layout with --checkpoint.")
     print(machine(), flush=True)
     WORK.mkdir(exist_ok=True)
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
+    with chromium() as browser:
         starts = [measure(asked.checkpoint, browser) for _ in range(asked.runs)]
-        browser.close()
     print("starts: " + ", ".join(f"page {start.page:.2f} s, picture {start.picture:.2f} s" for start in starts))
     page, picture = median(start.page for start in starts), median(start.picture for start in starts)
     print(Figure(name="startup.page", value=page, unit="s", aim=PAGE_AIM, digits=2).line)

@@ -100,7 +100,10 @@ class Tab {
     size.value = this.#looking.size;
     this.grid.wanted = Number(size.value);
     again.append(icon("renew"));
-    words.addEventListener("input", () => this.#go({ words: words.value }));
+    words.addEventListener("input", () => {
+      this.#looking.words = words.value;
+      this.#browse();
+    });
     words.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") event.preventDefault(), this.grid.focus();
       if (event.key === "Escape" && words.value) event.preventDefault(), event.stopPropagation(), this.#clear();
@@ -177,7 +180,11 @@ class Tab {
     this.#root.querySelector(".browse").hidden = panel !== "";
     for (const place of this.#root.querySelectorAll(".panel")) place.hidden = place.dataset.panel !== panel;
     this.side.render(this.#looking);
-    if (panel) return;
+    if (!panel) this.#browse();
+  }
+
+  /** What the search, the shelf and the folder leave, which a keystroke changes and nothing beside it. */
+  #browse() {
     this.#inPrompt = lorasInPrompt();
     this.#shown = this.#shelf.pick(models.list, this.#looking);
     this.grid.show(this.#shown);
