@@ -252,7 +252,7 @@ def test_what_does_not_fit_says_why_and_is_opened(library: Library, witness: Wit
     search(page, "mine wide")
     expect(card(page, "wide")).to_have_attribute("data-misfit", "")
     face(page, "wide").click()
-    expect(page.locator(".models .drawer .sentences")).to_contain_text("starter is SD 1.x")
+    expect(page.locator(".models .drawer .sentences")).to_contain_text("does not fit starter, which is SD 1.x")
     expect(prompt(page)).to_have_value("")
 
 
