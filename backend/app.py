@@ -135,7 +135,7 @@ class App:
 
     def start(self) -> None:
         """Begin to work; heavy imports happen on the worker's thread."""
-        swept = sweep_partial(self.outputs.folder)
+        swept = sum(map(sweep_partial, (self.outputs.folder, self.inputs.folder)))
         if swept:
             log.info("removed %d unfinished files", swept)
         self.queue.start()
@@ -167,17 +167,18 @@ class App:
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
         vae = self.catalog.vae(request.vae, record)
+        own_or_named = vae.name if vae else OWN_VAE
         named_loras(request.prompt, self.catalog, record)
         if request.init is not None:
             self.inputs.check(request.init)
         return replace(
             request.resolved(),
             init=request.init and self._exact(request.init),
-            hires=request.hires and self._prepared(request.hires, request.prompt, record),
+            hires=request.hires and self._prepared(request.hires, request.prompt, record, own_or_named),
             sampler=find_sampler(request.sampler).name,
             schedule=schedule,
             checkpoint=record.name,
-            vae=vae.name if vae else OWN_VAE,
+            vae=own_or_named,
         )
 
     def _exact(self, init: InitImage) -> InitImage:
@@ -192,17 +193,22 @@ class App:
             raise UserError("There is no device yet: PyTorch is still being loaded.")
         return self.residency.device.place
 
-    def _prepared(self, hires: HiresFix, prompt: str, first: ModelRecord) -> HiresFix:
-        """The second pass of hires fix at the door; what it leaves open stays open."""
+    def _prepared(self, hires: HiresFix, prompt: str, first: ModelRecord, vae: str) -> HiresFix:
+        """The second pass of hires fix at the door; what it leaves open stays open.
+
+        What would not fit to its checkpoint is said here, and not when the first pass is made.
+        """
         record = self.catalog.find(hires.checkpoint) if hires.checkpoint else first
         named_loras(hires.prompt or prompt, self.catalog, record)
         schedule = hires.schedule
         if schedule:
             schedule = AUTOMATIC if is_automatic(schedule) else find_schedule(schedule).name
         latent = next((name for name in LATENT_UPSCALERS if name.casefold() == hires.upscaler.strip().casefold()), None)
+        exact = replace(hires, upscaler=latent or self.upscalers.exact(hires.upscaler))
+        exact.check_latents(same=record.identity.vae_family == first.identity.vae_family)
+        self.catalog.vae(vae, record)  # is that of both passes
         return replace(
-            hires,
-            upscaler=latent or self.upscalers.exact(hires.upscaler),
+            exact,
             checkpoint=record.name if hires.checkpoint else "",
             sampler=hires.sampler and find_sampler(hires.sampler).name,
             schedule=schedule,

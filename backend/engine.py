@@ -105,7 +105,10 @@ class Engine:
         mend.
         """
         if request.hires is not None:
-            self._generate_twice(request, request.hires, job)
+            try:
+                self._generate_twice(request, request.hires, job)
+            finally:
+                self._upscalers.close()
             return
         if request.init is not None and request.init.upscale is not None:
             self._generate_in_tiles(request, request.init, request.init.upscale, job)
@@ -130,7 +133,8 @@ class Engine:
                     try:
                         if part.stop is not None:
                             raise part.stop
-                        large.append(enlarge(generation, part, request, hires, self._upscalers, job))
+                        free = self.residency.free_idle
+                        large.append(enlarge(generation, part, request, hires, self._upscalers, free, job))
                     except Stopped as stop:
                         self._finish(generation, replace(part, stop=stop), request, recipe, job)
             if not large:

@@ -200,7 +200,7 @@ class Frame:
         shown = back.placement.put(context)
         return replace(
             self,
-            strength=SEAM_STRENGTH,
+            strength=min(SEAM_STRENGTH, self.strength),
             picture=shown,
             shown=shown,
             mask=back.placement.put(Image.fromarray(blurred(band, SEAM_BLUR))),

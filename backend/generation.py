@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,9 +186,7 @@ class Generation:
             steps = shortened(request.steps, frame.strength)
         elif second is not None:
             steps = lengthened(request.steps, second.denoising_strength)
-        shown = (
-            None if frame is None else lambda: shown_of(frame, self._model.device, self._tile(frame.area, self._relief))
-        )
+        shown = None if frame is None else partial(self._shown, frame)
         made = SamplingPass(request, self._model, self._inversions, size=size, steps=steps, shown=shown)
         self._eased(lambda _: made.prepare(), "reading the prompt")
         return made
@@ -232,7 +231,9 @@ class Generation:
     def _made(
         self, sampling: SamplingPass, denoise: GuidedDenoiser, first: int, seeds: list[int], known: Known | None
     ) -> Made:
-        self._watch.begin(*self._part, before=self._before)
+        # A pass of its own, over a seam, is the last part of the picture's once more.
+        before = self._before + max(0, self._pass.steps - sampling.steps)
+        self._watch.begin(*self._part, before=before)
         inpainting = self._frame.inpainting if self._frame and sampling is self._pass else None
         content = inpainting.masked_content if inpainting else ""
         return sampling.made(first, seeds, denoise, self._watch, known=known, content=content)

@@ -1,13 +1,12 @@
 """Hires fix: the pictures of a first pass, enlarged, and made once more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from backend.errors import InvalidRequest
 from backend.families.family import LatentFormat
 from backend.generation import Generation
 from backend.imaging.upscale import Upscalers
@@ -17,6 +16,7 @@ from backend.picture_latents import enlarged
 from backend.request import GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling_pass import Made
+from backend.upscaling.fitting import in_tiles_that_fit
 
 
 def second_pass(request: GenerationRequest, hires: HiresFix) -> GenerationRequest:
@@ -53,9 +53,16 @@ class Enlarged:
 
 
 def enlarge(
-    first: Generation, made: Made, request: GenerationRequest, hires: HiresFix, upscalers: Upscalers, job: Job
+    first: Generation,
+    made: Made,
+    request: GenerationRequest,
+    hires: HiresFix,
+    upscalers: Upscalers,
+    free: Callable[[], int],
+    job: Job,
 ) -> Enlarged:
-    """The pictures that were `made` for `request`, at the size of the second pass. Raises `Stopped` if the job is."""
+    """The pictures that were `made` for `request`, at the size of the second pass. `free` is as in `in_tiles_that_fit`.
+    Raises `Stopped` if the job is, `UserError` if memory does not suffice."""
     assert made.latents is not None
     whole, target = hires.enlarged(request.width, request.height), hires.target(request.width, request.height)
     if hires.upscaler in LATENT_UPSCALERS:
@@ -63,9 +70,17 @@ def enlarge(
         in_latents = [(size[0] // factor, size[1] // factor) for size in (whole, target)]
         latents = enlarged(made.latents, hires.upscaler, in_latents[0], in_latents[1])
         return Enlarged(made, latents, (), first.format)
+
+    def stop(_done: int, _of: int) -> None:
+        job.check()
+
     pictures = []
     for picture in first.decoded(made):
-        large = upscalers.upscale(picture, hires.upscaler, *whole, on_tile=lambda _done, _of: job.check())
+        large = in_tiles_that_fit(
+            lambda tile, small=picture: upscalers.upscale(small, hires.upscaler, *whole, tile=tile, on_tile=stop),
+            free,
+            job,
+        )
         left, top = (whole[0] - target[0]) // 2, (whole[1] - target[1]) // 2
         pictures.append(large.crop((left, top, left + target[0], top + target[1])))
         job.check()
@@ -78,11 +93,7 @@ def refine(second: Generation, number: int, large: Enlarged, hires: HiresFix) ->
     Raises `InvalidRequest` if latents of the first checkpoint mean nothing to the second.
     """
     latents = large.latents
-    if latents is not None and second.format != large.format:
-        raise InvalidRequest(
-            f"{hires.upscaler} cannot go from one checkpoint to another of a different kind: choose an upscaler that "
-            "works on pictures."
-        )
+    hires.check_latents(same=second.format == large.format)
     if latents is None:
         latents = torch.cat([second.encoded(picture) for picture in large.pictures])
     made = replace(large.made, latents=latents)

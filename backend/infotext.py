@@ -61,7 +61,7 @@ def write_infotext(
     lines = [request.prompt]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
-    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items()))
+    lines.append(", ".join(f"{key}: {quoted(value)}" for key, value in pairs.items()))
     return "\n".join(lines).strip()
 
 
@@ -122,7 +122,7 @@ def _second_pass(hires: HiresFix) -> dict[str, object]:
     return {key: value for key, value in pairs.items() if value}
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """A1111 quotes a value as JSON exactly when it contains a comma, a colon or a line break."""
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text

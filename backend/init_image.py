@@ -298,6 +298,14 @@ class HiresFix:
             if 0 < value < SMALLEST_SIDE:
                 raise InvalidRequest(f"{said[name]} must be 0 or from {SMALLEST_SIDE} to {LARGEST_HIRES}, not {value}.")
 
+    def check_latents(self, *, same: bool) -> None:
+        """Raises `InvalidRequest` if latents are enlarged and do not mean the `same` to both checkpoints."""
+        if self.upscaler in LATENT_UPSCALERS and not same:
+            raise InvalidRequest(
+                f"{self.upscaler} cannot go from one checkpoint to another of a different kind: choose an upscaler "
+                "that works on pictures."
+            )
+
     def target(self, width: int, height: int) -> tuple[int, int]:
         """The size of the second pass for a first one of `width` x `height`: multiples of 8."""
         if not self.width and not self.height:

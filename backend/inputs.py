@@ -59,7 +59,8 @@ class Inputs:
 
     def __init__(self, folder: Path):
         """`folder` is made when the first picture comes."""
-        self._folder = folder
+        self.folder = folder
+        self._sizes: dict[str, tuple[int, int]] = {}  # of the names that were asked for
         self._room = threading.Semaphore(AT_ONCE)
 
     def put(self, data: bytes) -> StoredInput:
@@ -73,35 +74,36 @@ class Inputs:
         with self._room:
             size = _upright(data).size
         name = hashlib.sha256(data).hexdigest()
-        path = self._folder / name
+        path = self.folder / name
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             create_atomically(path, data)
         except FileExistsError:
             pass  # the same bytes
         except OSError as error:
             raise OutputError(
-                f"The picture could not be kept in {self._folder}: {error.strerror or error}. Make room and try again."
+                f"The picture could not be kept in {self.folder}: {error.strerror or error}. Make room and try again."
             ) from error
+        self._sizes[name] = size
         return StoredInput(name=name, width=size[0], height=size[1])
 
     def path(self, name: str) -> Path:
         """Where the bytes lie. Raises `UserError` if there is no such picture."""
-        path = self._folder / name
+        path = self.folder / name
         if not _NAME.fullmatch(name) or not path.is_file():
             raise UserError(f"There is no picture {name[:12]!r} any more: put it in again.")
         return path
 
     def size(self, name: str) -> tuple[int, int]:
-        """Width and height of a picture when it stands upright, by its header alone. Raises `UserError`."""
+        """Width and height of a picture when it stands upright. Raises `UserError`."""
         path = self.path(name)
-        try:
-            with _open(path) as image:
-                width, height = image.size
-                sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-        except UNREADABLE as error:
-            raise UserError(f"The picture {name[:12]!r} cannot be read any more: put it in again.") from error
-        return (height, width) if sideways else (width, height)
+        if name not in self._sizes:
+            try:
+                with _open(path) as image:
+                    self._sizes[name] = _upright_size(image)
+            except UNREADABLE as error:
+                raise UserError(f"The picture {name[:12]!r} cannot be read any more: put it in again.") from error
+        return self._sizes[name]
 
     def media_type(self, name: str) -> str:
         """What kind of file a picture is. Raises `UserError`."""
@@ -124,7 +126,7 @@ class Inputs:
             return _upright(data)
 
     def check(self, init: InitImage) -> None:
-        """Hold the pictures that `init` names against each other, by their headers. Raises `UserError` for one that is
+        """Hold the pictures that `init` names against each other, by their sizes. Raises `UserError` for one that is
         not there, has another size than it must or would become too large, and for a box with nothing to do."""
         size = self.size(init.picture)
         for name, what in ((init.sketch, "sketch"), (init.inpainting.mask if init.inpainting else "", "mask")):
@@ -178,6 +180,16 @@ def _upright(data: bytes) -> Image.Image:
         raise UserError(f"This file cannot be read as a picture: {kinds} are known, and it has to be whole.") from error
 
 
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """What `_upright` makes of a file that was opened, by its header as far as that tells: a PNG's Exif may stand
+    behind its pixels. Only Exif counts, as in browsers; a TIFF comes upright."""
+    if image.format == "PNG":
+        image.load()
+    exif = Image.Exif()
+    exif.load(image.info.get("exif") or b"")
+    return image.size[::-1] if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else image.size
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """RGB, or RGBA where something is transparent, with the tags of `image`."""
     if image.mode.startswith("I") or image.mode == "F":
@@ -196,13 +208,16 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _from_more_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or more bits: Pillow's own conversion would cut all above 255 off."""
-    values = np.nan_to_num(np.asarray(image, np.float64))
+    values = np.nan_to_num(np.array(image, np.float32), copy=False)
     if image.mode == "F":
         most = 1.0 if values.max(initial=0) <= 1 else 255.0
     else:
         most = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-    grey = (values / most).clip(0, 1) * 255
-    return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    # In place: of a large picture each copy takes half a gigabyte.
+    values /= most
+    values.clip(0, 1, out=values)
+    values *= 255
+    return Image.fromarray(values.round(out=values).astype(np.uint8)).convert("RGB")
 
 
 def _from_inks(image: Image.Image) -> Image.Image:

@@ -112,14 +112,14 @@ class Outputs:
 def _encode_whole(
     image: Image.Image, settings: "Settings", infotext: str, request: str, chunks: Mapping[str, str] = NONE
 ) -> tuple[str, bytes]:
-    """Suffix and bytes in the format of the settings, or as PNG where that one has no room for the recipe."""
+    """Suffix and bytes in the format of the settings, or as PNG where that has no room for recipe or picture."""
     format = settings.image_format
     try:
         return SUFFIXES[format], encode(image, format, settings.image_quality, infotext, request, chunks)
     except ValueError as error:
         if format == "png":
             raise
-        log.warning("The parameters are too long for %s (%s): the picture is saved as PNG.", format.upper(), error)
+        log.warning("This picture does not go into %s (%s): it is saved as PNG.", format.upper(), error)
         return SUFFIXES["png"], encode(image, "png", settings.image_quality, infotext, request, chunks)
 
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from backend import checked
 from backend.errors import InvalidRequest
-from backend.init_image import PART_LABELS, SIZE_STEP, HiresFix, InitImage, part_from
+from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, PART_LABELS, SIZE_STEP, HiresFix, InitImage, part_from
 
 SIZE_RANGE = (64, 2048)
-STEPS_RANGE = (1, 150)
-CFG_RANGE = (1.0, 30.0)
+STEPS_RANGE = (1, HIGHEST_STEPS)
+CFG_RANGE = (1.0, HIGHEST_CFG)
 CLIP_SKIP_RANGE = (1, 12)
 BATCH_SIZE_RANGE = (1, 8)
 BATCH_COUNT_RANGE = (1, 100)

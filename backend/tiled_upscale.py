@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from backend.events import Loading, Notice
+from backend.events import Loading
 from backend.frame import Frame, with_sketch
 from backend.generation import Generation
 from backend.imaging.tiles import count, redraw_in_tiles
-from backend.imaging.upscale import TILE, Upscalers
+from backend.imaging.upscale import Upscalers
 from backend.init_image import InitImage, TiledUpscale
 from backend.inputs import Inputs
 from backend.jobs import Job
-from backend.model_manager.memory.rescue import Relief, Rescue
 from backend.model_manager.residency import Residency
 from backend.request import LARGEST_SEED, GenerationRequest
-from backend.upscaling.work import SMALL_TILE
+from backend.upscaling.fitting import in_tiles_that_fit
 
 
 def enlarged(
@@ -34,25 +33,18 @@ def enlarged(
     inputs.check(init)
     picture = with_sketch(inputs.picture(init.picture), init, inputs)
     size = upscale.target(*picture.size)
-    rescue = Rescue(
-        free=residency.free_idle, offload=lambda: False, notice=lambda sentence: job.emit(Notice(message=sentence))
-    )
+
+    def stop(_done: int, _of: int) -> None:
+        job.next_pictures()
+
     try:
-        large, _ = rescue.run(
-            lambda now: upscalers.upscale(
-                picture,
-                upscale.upscaler,
-                *size,
-                tile=SMALL_TILE if now.tiled else TILE,
-                on_tile=lambda _done, _of: job.next_pictures(),
-            ),
-            Relief(batch=1),
-            what="enlarging the picture",
-            tiles=True,
+        return in_tiles_that_fit(
+            lambda tile: upscalers.upscale(picture, upscale.upscaler, *size, tile=tile, on_tile=stop),
+            residency.free_idle,
+            job,
         )
     finally:
         upscalers.close()
-    return large
 
 
 @dataclass(frozen=True, kw_only=True)

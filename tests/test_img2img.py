@@ -185,6 +185,17 @@ def test_the_pass_over_the_seam_changes_the_new_side_near_it(app: App, picture: 
     assert not changed[SIZE[0] + 72 :].any()
 
 
+@pytest.mark.parametrize("strength", [0.1, 0.75])
+def test_the_pass_over_the_seam_ends_where_the_picture_does(strength: float, app: App, picture: str) -> None:
+    box = Box(left=0, top=0, width=SIZE[0] + 96, height=SIZE[1])
+    inpainting = Inpainting(masked_content="fill", seam_pass=True)
+    request = replace(beginning(picture, box=box, inpainting=inpainting, denoising_strength=strength), steps=8)
+    job = app.queue.submit(request, "me")
+    assert list(job.follow())[-1] == Finished()
+    (progress,) = (event for _, event in job.since() if isinstance(event, Progress))
+    assert progress.step == progress.steps == int(8 * strength) + 1
+
+
 def test_a_small_mask_in_a_large_picture(app: App) -> None:
     """The model sees 64 x 64 pixels, the result has all of them."""
     old = noise((12_000, 200))

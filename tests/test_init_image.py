@@ -129,3 +129,10 @@ def test_the_size_of_a_tiled_upscale() -> None:
 def test_the_size_of_the_second_pass(hires: HiresFix, target: tuple[int, int], enlarged: tuple[int, int]) -> None:
     assert hires.target(512, 768) == target
     assert hires.enlarged(512, 768) == enlarged
+
+
+def test_latents_do_not_go_to_a_checkpoint_that_reads_them_otherwise() -> None:
+    for hires, same in ((HiresFix(), True), (HiresFix(upscaler="Lanczos"), False)):
+        hires.check_latents(same=same)
+    with pytest.raises(InvalidRequest, match="Latent cannot go from one checkpoint to another of a different kind"):
+        HiresFix().check_latents(same=False)

@@ -130,6 +130,8 @@ def test_soft_blending_keeps_lengths() -> None:
     assert (kept * 0.5 + made * 0.5).norm() < 2.2
     torch.testing.assert_close(soft_blend(SoftInpainting(), kept, made, half * 0), kept, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(soft_blend(SoftInpainting(), kept, made, half * 2), made, rtol=1e-4, atol=1e-4)
+    strongest = SoftInpainting(transition_contrast_boost=32)  # 90 ** 32 is beyond float32
+    assert soft_blend(strongest, kept * 30, made * 30, half).norm() == pytest.approx(90, rel=1e-3)
 
 
 def test_what_has_changed_is_seen() -> None:

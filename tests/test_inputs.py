@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from backend.app import App, Options
 from backend.errors import UserError
@@ -47,6 +48,8 @@ def put(store: Inputs, data: bytes) -> Image.Image:
     stored = store.put(data)
     picture = store.picture(stored.name)
     assert picture.size == (stored.width, stored.height) == store.size(stored.name)
+    folder = store.path(stored.name).parent
+    assert Inputs(folder).size(stored.name) == picture.size, "not only because it is remembered"
     return picture
 
 
@@ -106,6 +109,21 @@ def test_a_camera_held_sideways_is_set_upright(orientation: int, store: Inputs) 
     assert picture.size == (20, 12)
     assert picture.tobytes() == upright.tobytes()
     assert not picture.getexif().get(0x0112, 0) > 1
+
+
+def test_of_a_tiff_and_of_xmp_no_other_size_is_told(store: Inputs) -> None:
+    """Pillow sets a TIFF upright by itself, and XMP says nothing to browsers."""
+    tags = ImageFileDirectory_v2()
+    tags[0x0112] = 6
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    for data, size in (
+        (saved(halves(), "TIFF", tiffinfo=tags), (12, 20)),
+        (saved(halves(), "JPEG", xmp=xmp), (20, 12)),
+    ):
+        assert put(store, data).size == size
 
 
 def test_inks_become_light(store: Inputs) -> None:

@@ -113,9 +113,7 @@ def test_a_recipe_too_long_for_the_format_costs_neither_it_nor_the_picture(
     path = save(tmp_path, Settings(image_format=format), request, infotext)
     assert path.suffix == suffix
     assert [record.message for record in caplog.records] == (
-        ["The parameters are too long for JPEG (EXIF data is too long): the picture is saved as PNG."]
-        if suffix == ".png"
-        else []
+        ["This picture does not go into JPEG (EXIF data is too long): it is saved as PNG."] if suffix == ".png" else []
     )
     with Image.open(path) as picture:
         if isinstance(picture, PngImageFile):

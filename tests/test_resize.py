@@ -53,6 +53,18 @@ def test_what_is_put_in_can_be_taken_out_where_it_was(mode: str, size: tuple[int
         assert (left, top, right, bottom) == (0, 0, *size)
 
 
+@pytest.mark.parametrize("size", [(1, 999), (1, 1000), (12_000, 3)])
+def test_a_thin_picture_covers_a_large_area(size: tuple[int, int]) -> None:
+    """As a whole it would have thousands of millions of pixels."""
+    placed = placement(CROP, size, (2048, 64))
+    area = placed.put(ramp(*size))
+    left, top, right, bottom = placed.seen
+    assert area.size == (2048, 64)
+    assert placed.taken(area).size == (right - left, bottom - top)
+    middle = ramp(*size).getpixel((size[0] // 2, size[1] // 2))
+    assert np.abs(np.asarray(area, float)[31:33, 1023:1025].mean(axis=(0, 1)) - middle).max() <= 2
+
+
 def test_sizes_between_are_a1111s() -> None:
     """Whole pixels by integer division, as the other side of the ratio asks."""
     for mode, expected in ((CROP, (-27, 0, 119, 64)), (FILL, (0, 15, 64, 34))):

@@ -398,13 +398,19 @@ def test_reuse_brings_everything_back_to_its_tab(app: App, client: TestClient) -
 
 def test_what_was_put_in_and_is_gone_is_a_sentence(app: App, client: TestClient) -> None:
     picture = put(app)
+    files = json.dumps([{"name": picture, "width": 96, "height": 64}])
     send(client, event(client, "img2img_generate"), form_values(client, "img2img", painting=painting(picture)))
+    send(client, event(client, "extras_generate"), form_values(client, "extras", inputs=files, upscaling_resize=3))
     app.inputs.path(picture).unlink()
-    filled = wish(client, "reuse", job=app.queue.jobs(ME)[0].id)
+    first, second = app.queue.jobs(ME)
+    filled = wish(client, "reuse", job=first.id)
     assert filled["img2img_message"].startswith(
         "Everything is filled in but what lay on the canvas. There is no picture"
     )
     assert "canvas" not in filled["wishes"]
+    filled = wish(client, "reuse", job=second.id)
+    assert filled["extras_message"].startswith("Everything is filled in but the pictures. There is no picture")
+    assert (filled["extras_upscaling_resize"], "files" in filled["wishes"]) == (3, False)
 
 
 @pytest.mark.parametrize(("strength", "denoising"), [("subtle", 0.3), ("strong", 0.6)])
@@ -429,7 +435,9 @@ def test_a_picture_takes_its_words_along_to_another_tab(app: App, client: TestCl
     assert (filled["inpaint_prompt"], filled["inpaint_neg_prompt"], filled["inpaint_steps"]) == ("a boat", "fog", 2)
     assert filled["inpaint_seed"] == "-1"
     # what belongs to the canvas there stays
-    assert not {"inpaint_width", "inpaint_sizing", "inpaint_denoising_strength", "inpaint_mask_blur"} & set(filled)
+    stays = {"inpaint_width", "inpaint_sizing", "inpaint_denoising_strength", "inpaint_mask_blur", "inpaint_soft"}
+    assert not stays & set(filled)
+    assert "img2img_tiled" not in wish(client, "take", job=job.id, index=0, tab="img2img")
 
 
 def test_a_dropped_picture_fills_the_form_if_it_says_how_it_was_made(app: App, client: TestClient) -> None:

@@ -190,6 +190,7 @@ HIRES = (
 
 # How large what is generated becomes. Not in the request, where there is a width and a height.
 AS_PICTURE, TO_SIZE, BY_FACTOR = "As the picture", "To a size", "By a factor"
+FACTOR_RANGE = (0.05, 4.0)
 INIT = (
     _row("init.denoising_strength", "denoising_strength", gr.Slider, _slider((0, 1), 0.01)),
     _row("init.resize_mode", "resize_mode", gr.Dropdown, {"choices": list(RESIZE_MODES)}),
@@ -207,7 +208,7 @@ INIT = (
         suffix="scale",
         make=gr.Slider,
         default=lambda _: 1.0,
-        options=_slider((0.05, 4), 0.05),
+        options=_slider(FACTOR_RANGE, 0.05),
         said="Resize by",
     ),
 )

@@ -24,7 +24,7 @@ from backend.request import GenerationRequest
 from backend.upscaling.metadata import read_metadata
 from backend.upscaling.request import UpscaleRequest
 from ui.fields import SCALE_BY, SCALE_TO, TO_SIZE
-from ui.form import SHORT_EVENT, SHOWN, Form
+from ui.form import SHORT_EVENT, SHOWN, SWITCHES, Form
 from ui.generate import Actions, owner_here
 from ui.origins import tab_of
 from ui.painted import within_range
@@ -110,7 +110,10 @@ class NextSteps:
         todo: dict[str, Any] = {"tab": tab}
         if isinstance(asked, UpscaleRequest):
             changes[form.components["sizing"]] = SCALE_TO if asked.by_size else SCALE_BY
-            todo["files"] = [self._stored(name) for name in asked.inputs]
+            try:
+                todo["files"] = [self._stored(name) for name in asked.inputs]
+            except UserError as error:
+                changes[message] = f"Everything is filled in but the pictures. {error}"
             return self._answer(changes, **todo)
         changes |= self._checkpoint(form, message, asked)
         if asked.init is not None:
@@ -163,7 +166,7 @@ class NextSteps:
         if asked is None:
             return self._answer()
         plain = replace(asked, init=None, hires=None, seed=-1, batch_size=1, batch_count=1)
-        kept = {form.components[name] for name in ("width", "height")}
+        kept = {form.components[name] for name in ("width", "height", *SWITCHES) if name in form.components}
         changes = {part: value for part, value in form.updates(plain).items() if part not in kept}
         return self._answer({**changes, **self._checkpoint(form, self._messages[form.prefix], plain)})
 

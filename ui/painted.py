@@ -9,11 +9,10 @@ from typing import Any, Self
 from backend.errors import InvalidRequest, unknown_name
 from backend.inputs import StoredInput
 from backend.request import SIZE_RANGE, SIZE_STEP
-from ui.fields import AS_PICTURE, BY_FACTOR, TO_SIZE
+from ui.fields import AS_PICTURE, BY_FACTOR, FACTOR_RANGE, TO_SIZE
 
 PAINTING = "painting"  # the value of a form that the canvas gives, as JSON,
 FOLDER = "folder"  # and the one that names the pictures of a folder
-FACTORS = (0.05, 4.0)
 MOST_PICTURES = 1000  # of a folder
 
 
@@ -112,8 +111,9 @@ def within_range(width: int, height: int) -> tuple[int, int]:
 
 
 def _enlarged(area: tuple[int, int], factor: object) -> tuple[int, int]:
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not FACTORS[0] <= factor <= FACTORS[1]:
-        raise InvalidRequest(f"Resize by must be from {FACTORS[0]:g} to {FACTORS[1]:g}, not {factor!r}.")
+    least, most = FACTOR_RANGE
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not least <= factor <= most:
+        raise InvalidRequest(f"Resize by must be from {least:g} to {most:g}, not {factor!r}.")
     width, height = (int(side * factor) // SIZE_STEP * SIZE_STEP for side in area)
     low, high = SIZE_RANGE
     if not (low <= width <= high and low <= height <= high):

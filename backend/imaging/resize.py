@@ -10,6 +10,7 @@ from backend.init_image import RESIZE_MODES
 
 JUST_RESIZE, CROP, FILL, LATENT = RESIZE_MODES
 LANCZOS = Image.Resampling.LANCZOS
+MOST_BESIDE = 16  # times the area's pixels that are made to be cut off, as A1111 does
 Size = tuple[int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -28,12 +29,23 @@ class Placement:
 
     def put(self, picture: Image.Image) -> Image.Image:
         """The area with the picture in it; what it leaves free goes on with its edges."""
+        if self.width * self.height > MOST_BESIDE * self.area[0] * self.area[1]:
+            return self._only_seen(picture)
         resized = picture if picture.size == (self.width, self.height) else _resized(picture, self.width, self.height)
         if resized.size == self.area:
             return resized
         columns = np.arange(-self.left, self.area[0] - self.left).clip(0, self.width - 1)
         rows = np.arange(-self.top, self.area[1] - self.top).clip(0, self.height - 1)
         return Image.fromarray(np.asarray(resized)[rows[:, None], columns])
+
+    def _only_seen(self, picture: Image.Image) -> Image.Image:
+        """The area as `put` gives it, but for the last bits, without making what lies outside: a thin picture that
+        covers the area would be enormous."""
+        across, down = picture.width / self.width, picture.height / self.height
+        left, top = -self.left * across, -self.top * down
+        right = min(float(picture.width), left + self.area[0] * across)
+        bottom = min(float(picture.height), top + self.area[1] * down)
+        return picture.resize(self.area, LANCZOS, box=(left, top, right, bottom))
 
     @property
     def seen(self) -> Rectangle:
@@ -88,8 +100,10 @@ def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _visible(start: int, length: int, size: int, area: int) -> tuple[int, int]:
-    """From and to which pixel of `size` a picture is seen that lies at `start`, `length` long, in an area."""
+    """From and to which pixel of `size` a picture is seen that lies at `start`, `length` long, in an area: the one in
+    the middle, where no pixel is seen as a whole."""
     scale = size / length
     first = max(0, math.ceil(-start * scale - 1e-9))
     last = min(size, math.floor((area - start) * scale + 1e-9))
-    return (first, last) if last > first else (min(first, size - 1), min(first, size - 1) + 1)
+    middle = min(size - 1, max(0, math.floor((area / 2 - start) * scale)))
+    return (first, last) if last > first else (middle, middle + 1)

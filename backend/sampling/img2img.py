@@ -103,8 +103,10 @@ def soft_blend(soft: "SoftInpainting", kept: "Tensor", made: "Tensor", mask: "Te
     mixed = kept * (1 - mask) + made * mask
     power = soft.transition_contrast_boost
     length = mixed.norm(dim=1, keepdim=True) + SMALL
-    wanted = kept.norm(dim=1, keepdim=True) ** power * (1 - mask) + made.norm(dim=1, keepdim=True) ** power * mask
-    return mixed * (wanted ** (1 / power) / length)
+    far = [latents.norm(dim=1, keepdim=True) for latents in (kept, made)]
+    largest = far[0].maximum(far[1]).clamp(min=SMALL)  # in its measure no power is too large for float32
+    wanted = (far[0] / largest) ** power * (1 - mask) + (far[1] / largest) ** power * mask
+    return mixed * (wanted ** (1 / power) * largest / length)
 
 
 def seen_difference(soft: "SoftInpainting", known: "Known", latents: "Tensor") -> "Tensor":

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from backend.imaging.upscale import Upscalers
 from backend.inputs import Inputs
-from backend.upscaling.request import UpscaleRequest
+from backend.upscaling.request import NOTHING, UpscaleRequest
 
 
 def prepare(request: UpscaleRequest, upscalers: Upscalers, inputs: Inputs) -> UpscaleRequest:
@@ -15,5 +15,5 @@ def prepare(request: UpscaleRequest, upscalers: Upscalers, inputs: Inputs) -> Up
     return replace(
         request,
         upscaler=upscalers.exact(request.upscaler),
-        upscaler_2=upscalers.exact(request.upscaler_2) if request.upscaler_2 else "None",
+        upscaler_2=upscalers.exact(request.upscaler_2) if request.upscaler_2 else NOTHING,
     )

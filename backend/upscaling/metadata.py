@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from backend.infotext import _quoted as quoted
+from backend.infotext import quoted
 from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, PARAMETERS, REQUEST, USER_COMMENT
 from backend.upscaling.request import UpscaleRequest
 

@@ -7,15 +7,13 @@ from PIL import Image
 
 from backend.errors import Skipped, UserError
 from backend.events import ImageReady, Loading, Notice, Progress
-from backend.imaging.upscale import TILE, Upscalers
+from backend.imaging.upscale import Upscalers
 from backend.inputs import Inputs
 from backend.jobs import Job
-from backend.model_manager.memory.rescue import Relief, Rescue
 from backend.outputs import Outputs
+from backend.upscaling.fitting import in_tiles_that_fit
 from backend.upscaling.metadata import POSTPROCESSING, Metadata, postprocessing, read_metadata, with_postprocessing
 from backend.upscaling.request import UpscaleRequest
-
-SMALL_TILE = 64  # pixels, when memory ran out
 
 
 class Upscaling:
@@ -56,15 +54,7 @@ class Upscaling:
 
     def _one(self, request: UpscaleRequest, name: str, index: int, job: Job, progress: "_Progress") -> None:
         picture = self._inputs.picture(name)
-        rescue = Rescue(
-            free=self._free, offload=lambda: False, notice=lambda sentence: job.emit(Notice(message=sentence))
-        )
-        made, _ = rescue.run(
-            lambda now: self._enlarged(picture, request, SMALL_TILE if now.tiled else TILE, progress),
-            Relief(batch=1),
-            what="enlarging the picture",
-            tiles=True,
-        )
+        made = in_tiles_that_fit(lambda tile: self._enlarged(picture, request, tile, progress), self._free, job)
         original = read_metadata(self._inputs.path(name)) if request.keep_metadata else Metadata()
         done = postprocessing(request, *picture.size)
         infotext = with_postprocessing(original.infotext, done)

@@ -105,6 +105,13 @@ def stroke(page: Page, *points: tuple[float, float], button: Any = "left") -> No
     page.mouse.up(button=button)
 
 
+def hold_down(page: Page, first: tuple[float, float], last: tuple[float, float]) -> None:
+    """Begin a line with the mouse, and do not end it."""
+    page.mouse.move(*at(page, *first))
+    page.mouse.down()
+    page.mouse.move(*at(page, *last), steps=3)
+
+
 def hand(page: Page, **values: Any) -> None:
     page.evaluate("values => canvas.settings.set(values)", values)
 
@@ -453,6 +460,27 @@ def test_a_result_that_is_accepted_is_one_step(page: Page, easel: Easel) -> None
     press(page, "Enter")
     steps_done(page, 4)
     assert commit(page)["mask"] == ""
+    page.evaluate("results => canvas.propose(results)", [{**result, "left": 0, "top": 0}])
+    page.evaluate("() => Promise.all([canvas.accept(), canvas.accept()])")  # as a key that is held down does
+    assert state(page)["steps"] == 5
+
+
+def test_a_line_being_drawn_stays_when_a_result_or_a_picture_comes(page: Page, easel: Easel) -> None:
+    result = {"url": easel.offer("one", drawn(seed=1)), "left": 0, "top": 0, "width": SIZE[0], "height": SIZE[1]}
+    hold_down(page, (200, 200), (400, 300))
+    page.evaluate("results => canvas.propose(results)", [result])
+    page.mouse.up()
+    page.evaluate("canvas.discard()")
+    assert state(page)["steps"] == 1
+    line = layer(page, easel)
+    assert line[200, 200] == 255
+    hold_down(page, (200, 500), (400, 600))
+    load(page, easel, drawn(seed=2), "second")
+    page.mouse.up()
+    assert (state(page)["steps"], state(page)["hasMask"]) == (3, False)
+    press(page, "Control+z", 2)
+    steps_done(page, 1)
+    assert (layer(page, easel) == line).all()
 
 
 def test_a_result_that_is_gone_is_said_in_a_sentence(page: Page, witness: Sitting) -> None:

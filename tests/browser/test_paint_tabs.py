@@ -219,6 +219,25 @@ def pixels(path: Path) -> list[Any]:
         return [*picture.size, np.asarray(picture.convert("RGBA")).ravel().tolist()]
 
 
+def test_a_store_that_was_emptied_gets_everything_again(studio: Studio, witness: Witness, photo: Path) -> None:
+    page = witness.open(studio.url)
+    tab(page, "Inpaint")
+    choose(page, page.locator("#inpaint_canvas .choose"), photo)
+    canvas(page, "inpaint")
+    expect(page.locator("#inpaint_canvas .easel")).to_have_attribute("data-state", "ready")
+    quickly(page, "inpaint")
+    stroke(page, "inpaint")
+    sent = page.evaluate("easel.commit()")
+    for part in ("picture", "mask"):
+        studio.app.inputs.path(sent[part]).unlink()
+    page.locator("#inpaint_generate").click()
+    made(page, "inpaint")
+    (request,) = asked(studio, page)
+    assert (request.init.picture, request.init.inpainting.mask) == (sent["picture"], sent["mask"])
+    assert all("404" in complaint for complaint in witness.complaints)
+    witness.complaints.clear()
+
+
 def test_img2img_begins_with_a_result_or_with_a_folder(studio: Studio, witness: Witness, photo: Path) -> None:
     page = witness.open(studio.url)
     first_picture(studio, page)

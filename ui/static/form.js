@@ -26,7 +26,7 @@ function setPrompt(text) {
 
 /** The size that a tab's form has: shown as a ratio, and what a blank canvas begins with. */
 function tellSize(tab, [width, height]) {
-  window.atelierSize = [width, height];
+  atelier.sizes[tab] = [width, height];
   for (const chip of document.querySelectorAll(`#${tab}_ratios button`)) {
     const [across, down] = chip.textContent.split(":").map(Number);
     const [likeWidth, likeHeight] = withRatio(width, height, across, down);
@@ -41,6 +41,7 @@ export const atelier = {
   withFiles,
   setPrompt,
   tellSize,
+  sizes: {}, // [width, height] of the forms, by tab
   shownSeeds: {}, // of the pictures on the stages, by tab
   shownSeed: (tab = painter()) => atelier.shownSeeds[tab]?.(),
   interrupt: () => studio.order("interrupt"),

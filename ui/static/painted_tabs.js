@@ -21,8 +21,23 @@ async function put(values, place, value) {
   return all;
 }
 
+/** Whether the server still has a picture: its answer has no body then. */
+async function isThere(name) {
+  const headers = { "If-None-Match": `"${name}"` };
+  const answer = await fetch(address(name), { headers, cache: "no-store" }).catch(() => null);
+  return answer?.status !== 404;
+}
+
+/** What lies on the canvas, in the server's store; one that was emptied, or is another one, gets all of it again. */
+async function delivered(tab) {
+  const canvas = await canvasOf(tab);
+  const sent = await canvas.commit();
+  const there = await Promise.all([sent.picture, sent.mask, sent.sketch].filter(Boolean).map(isThere));
+  return there.every(Boolean) ? sent : canvas.commit({ again: true });
+}
+
 /** The values of a form with what lies on the tab's canvas. */
-export const withPainting = (tab, values, place) => put(values, place, async () => (await canvasOf(tab)).commit());
+export const withPainting = (tab, values, place) => put(values, place, () => delivered(tab));
 
 /** The values of a form with the pictures that were chosen from the disk. */
 export const withFiles = (tab, values, place) => put(values, place, async () => (await filesOf(`${tab}_files`)).sent());
@@ -46,7 +61,6 @@ function remembered() {
 }
 
 const offered = remembered();
-let proposed = []; // what lies over the canvas now
 let history = null; // jobs that had ended when this window was opened: what they made is offered no more
 let working = Promise.resolve();
 
@@ -70,9 +84,8 @@ async function propose(pictures) {
   const { picture } = canvas.state.hasPicture ? await canvas.commit() : {};
   const fitting = pictures.filter(({ job }) => originOf(job)?.pictures[0] === picture);
   if (!fitting.length) return;
-  if (!canvas.state.proposals) proposed = [];
-  proposed.push(...fitting.map(({ url, job, width, height }) => ({ url, ...(originOf(job).place ?? { left: 0, top: 0 }), width, height })));
-  await canvas.propose(proposed);
+  const more = fitting.map(({ url, job, width, height }) => ({ url, ...(originOf(job).place ?? { left: 0, top: 0 }), width, height }));
+  await canvas.propose([...canvas.proposals, ...more]);
 }
 
 studio.addEventListener("change", () => {

@@ -1,7 +1,8 @@
 // Pictures from the disk: chosen, dropped or pasted, put into the server's store of inputs when they are wanted there.
 
 import { element, iconButton, reconcile, say } from "./elements.js";
-import { fetched } from "./canvas/picture.js";
+import { putIn } from "./canvas/delivery.js";
+import { fetched, ownAddressIn } from "./canvas/picture.js";
 
 const INPUTS = "atelier/inputs";
 const SHOWN = 60; // thumbnails; the others are only counted
@@ -24,15 +25,6 @@ export const filesOf = (name) => place(name).promise;
 /** Called by Gradio's component. */
 export function start(root, { name, folders }) {
   place(name).resolve(new PictureFiles(root.querySelector(".drop-place"), folders, `atelier-${name}`));
-}
-
-/** Put a picture's bytes into the store: {name, width, height}. Rejects with the server's sentence. */
-export async function putIn(blob) {
-  const answer = await fetch(INPUTS, { method: "POST", body: blob }).catch(() => null);
-  if (!answer) throw new Error("Atelier cannot be reached now: try again in a moment.");
-  const said = await answer.json().catch(() => ({}));
-  if (answer.ok) return said;
-  throw new Error(said.problem || `The picture could not be put in (${answer.status}).`);
 }
 
 class PictureFiles {
@@ -82,7 +74,8 @@ class PictureFiles {
 
   /** All of them in the store: [{name, width, height}]. Rejects with a sentence that names the one it refuses. */
   async sent() {
-    for (const one of this.#list) {
+    const list = this.#list; // what is added meanwhile is of the next time
+    for (const one of list) {
       if (one.stored) continue;
       try {
         one.stored = await putIn(one.blob);
@@ -91,7 +84,7 @@ class PictureFiles {
       }
     }
     this.#keep();
-    return this.#list.map(({ stored }) => stored);
+    return list.map(({ stored }) => stored);
   }
 
   #kept(stored) {
@@ -105,11 +98,10 @@ class PictureFiles {
   }
 
   #take(event, transfer) {
-    const lines = transfer?.getData("text/uri-list").split(/\r?\n/) ?? [];
-    const address = lines.find((line) => line && !line.startsWith("#"));
-    const own = address && new URL(address).origin === location.origin; // then the file is the small one that is seen
-    const files = own ? [address] : [...(transfer?.files ?? [])].filter(isPicture);
-    if (event.type === "drop" || files.length) event.preventDefault();
+    if (event.type === "drop") event.preventDefault();
+    const own = ownAddressIn(transfer);
+    const files = own ? [own] : [...(transfer?.files ?? [])].filter(isPicture);
+    if (files.length) event.preventDefault();
     if (files.length) this.add(files);
     else if (event.type === "drop") this.#say("What was dropped is no picture.");
   }

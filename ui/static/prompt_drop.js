@@ -1,7 +1,7 @@
 // A picture dropped on a prompt fills the form with what its file says of itself.
 
+import { putIn } from "./canvas/delivery.js";
 import { fetched, pictureIn } from "./canvas/picture.js";
-import { putIn } from "./picture_files.js";
 import { complain, wish } from "./wishes.js";
 
 const promptOf = (event) => event.target.closest?.(".tab-words textarea");

@@ -55,7 +55,7 @@ export class Canvas extends EventTarget {
     this.#delivery = new Delivery(this.#painting);
     if (!offers.mask) this.settings.set(offers.sketch ? { layer: "sketch" } : { tool: "hand" });
     this.#assemble(offers);
-    this.#connect();
+    this.#connect(name);
     this.ready = this.#autosave.resume().then(() => this.#changed());
   }
 
@@ -91,7 +91,7 @@ export class Canvas extends EventTarget {
     );
   }
 
-  #connect() {
+  #connect(name) {
     const root = this.#root;
     this.#painting.addEventListener("change", () => this.#changed());
     this.#painting.addEventListener("box", () => this.#renderFoot());
@@ -109,9 +109,10 @@ export class Canvas extends EventTarget {
     // After a click on a button the keys are the canvas's again.
     root.addEventListener("click", (event) => event.detail && event.target.closest("button") && this.#focus());
     this.#find(".choose").addEventListener("click", () => this.choose());
-    this.#find(".blank").addEventListener("click", () =>
-      this.#loadOrSay(blank(...(window.atelierSize ?? [SIZE, SIZE]).map(Number))),
-    );
+    this.#find(".blank").addEventListener("click", () => {
+      const [width, height] = window.atelier?.sizes[name] ?? [];
+      this.#loadOrSay(blank(Number(width) || SIZE, Number(height) || SIZE));
+    });
   }
 
   #focus() {
@@ -143,6 +144,11 @@ export class Canvas extends EventTarget {
     });
   }
 
+  /** What lies over the canvas: [{url, left, top, width, height}]. */
+  get proposals() {
+    return this.#proposals.list;
+  }
+
   get picture() {
     return this.#painting.picture?.blob ?? null;
   }
@@ -156,9 +162,10 @@ export class Canvas extends EventTarget {
     const read = async ([name, from]) => [name, await bytesOf(from)];
     const blob = await bytesOf(source);
     const files = Object.fromEntries(await Promise.all(Object.entries(layers).map(read)));
-    await this.discard();
+    this.#gestures.finish(); // a line that is being drawn belongs to the picture before
     await this.#painting.replace(blob, { what: "Another picture", layers: files });
     this.#delivery.names = namesIn({ picture: source, ...layers });
+    await this.discard();
     this.view.fit();
   }
 
@@ -176,7 +183,7 @@ export class Canvas extends EventTarget {
   /** Show results over the canvas: [{url, left, top, width, height}]. */
   async propose(list) {
     await this.ready;
-    this.#gestures.cancel();
+    this.#gestures.finish();
     await this.#proposals.show(list);
   }
 
@@ -247,11 +254,15 @@ export class Canvas extends EventTarget {
   }
 
   async maskAct(name) {
+    this.#gestures.finish();
     this.#root.toggleAttribute("data-busy", true);
-    await changeMask(this.#painting, name, this.settings.by).finally(() => this.#root.removeAttribute("data-busy"));
+    await changeMask(this.#painting, name, this.settings.by)
+      .catch((error) => this.#complain(error))
+      .finally(() => this.#root.removeAttribute("data-busy"));
   }
 
   clearLayer(name) {
+    this.#gestures.finish();
     return clear(this.#painting, name);
   }
 
@@ -290,8 +301,8 @@ export class Canvas extends EventTarget {
 
   /** What was dropped or pasted, where it is a picture. */
   take(event, transfer) {
-    const picture = pictureIn(transfer);
     if (event.type === "drop") event.preventDefault();
+    const picture = pictureIn(transfer);
     if (picture) {
       event.preventDefault();
       event.stopPropagation();

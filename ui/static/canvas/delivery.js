@@ -5,22 +5,13 @@ import { encode } from "./png.js";
 const ADDRESS = "atelier/inputs"; // relative: it works below a proxy's path too
 const PARTS = ["picture", "mask", "sketch"];
 
-/** Put bytes into the server's store. Its name for them; rejects with the server's sentence. */
-async function upload(blob) {
-  const address = new URL(ADDRESS, document.baseURI);
-  const answer = await fetch(address, { method: "POST", body: blob }).catch(() => null);
-  if (!answer) throw new Error("Atelier does not answer: what was painted could not be sent.");
-  if (answer.ok) return (await answer.json()).name;
-  const text = await answer.text();
-  throw new Error(sentenceIn(text) || `Atelier did not take what was painted (${answer.status}).`);
-}
-
-function sentenceIn(text) {
-  try {
-    return JSON.parse(text).problem;
-  } catch {
-    return text;
-  }
+/** Put a picture's bytes into the server's store: {name, width, height}. Rejects with the server's sentence. */
+export async function putIn(blob) {
+  const answer = await fetch(new URL(ADDRESS, document.baseURI), { method: "POST", body: blob }).catch(() => null);
+  if (!answer) throw new Error("Atelier cannot be reached now: try again in a moment.");
+  const said = await answer.json().catch(() => ({}));
+  if (answer.ok && said.name) return said;
+  throw new Error(said.problem || `Atelier did not take the picture (${answer.status}).`);
 }
 
 export class Delivery {
@@ -59,7 +50,7 @@ export class Delivery {
     if (this.#sent[part]?.revision === revision) return this.#sent[part].name;
     const content = this.#content(part);
     const known = content && this.#pictures.get(content);
-    const name = known || (content ? await upload(await content) : "");
+    const name = known || (content ? (await putIn(await content)).name : "");
     if (part === "picture" && content) this.#pictures.set(content, name);
     this.#sent[part] = { revision, name };
     return name;

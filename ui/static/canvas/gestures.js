@@ -43,6 +43,13 @@ export class Gestures {
     return true;
   }
 
+  /** End what the pointer is doing as if it went up: what it did stays. */
+  finish() {
+    const act = this.#act;
+    this.#act = this.#actor = this.#first = null;
+    act?.end();
+  }
+
   #down(event) {
     if (event.target.closest("button, a, input, select, label, .easel-box")) return;
     this.#penSeen ||= event.pointerType === "pen";
@@ -102,11 +109,9 @@ export class Gestures {
 
   #up(event) {
     if (event.pointerId === this.#actor) {
-      const act = this.#act;
       // A pen that was lifted says nothing of its pressure.
-      if (event.pointerType !== "pen") act.add([this.#point(event)]);
-      this.#act = this.#actor = this.#first = null;
-      act.end();
+      if (event.pointerType !== "pen") this.#act.add([this.#point(event)]);
+      this.finish();
     }
     this.#release(event);
   }

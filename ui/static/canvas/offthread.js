@@ -24,6 +24,8 @@ function begin() {
   made.addEventListener("error", () => {
     for (const { reject } of waiting.values()) reject(new Error("This browser could not work on what was painted."));
     waiting.clear();
+    made.terminate();
+    worker = null; // it may never answer: the next one begins anew
   });
   return made;
 }

@@ -94,10 +94,15 @@ export class Painting extends EventTarget {
     this.revisions[name] += 1; // what was taken back may have been sent
   }
 
-  /** One change at once: `act` is given an `Edit` and gives the area that has to be drawn. */
+  /** One change at once: `act` is given an `Edit` and gives the area that has to be drawn. All of it, or nothing. */
   change(name, what, act) {
-    const area = act(this.begin(name));
-    this.touch(name, area);
+    const edit = this.begin(name);
+    try {
+      this.touch(name, act(edit));
+    } catch (error) {
+      this.cancel(name); // memory may run out on a large picture
+      throw error;
+    }
     return this.end(name, what);
   }
 

@@ -68,10 +68,18 @@ export async function fetched(address) {
 
 /** The picture in what was dropped or pasted: a Blob, an address, or null. */
 export function pictureIn(transfer) {
+  const file = [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+  return ownAddressIn(transfer) ?? file ?? addressIn(transfer);
+}
+
+/** The address of a picture of this page, or null. It comes as a file too, but that is the small one which is seen. */
+export function ownAddressIn(transfer) {
+  const address = addressIn(transfer);
+  return address && new URL(address).origin === location.origin ? address : null;
+}
+
+function addressIn(transfer) {
   const lines = transfer?.getData("text/uri-list").split(/\r?\n/) ?? [];
   const address = lines.find((line) => line && !line.startsWith("#"));
-  // A picture of this page comes as a file too, but that is the small one which is seen.
-  if (address && new URL(address).origin === location.origin) return address;
-  const file = [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-  return file ?? address ?? null;
+  return address && URL.canParse(address) ? address : null; // another program may call anything an address
 }

@@ -12,6 +12,7 @@ export class Proposals {
   #tell;
   #pictures = new Map(); // url -> Promise of a Picture
   #options = { mask: true, sketch: true };
+  #accepting = false; // a key that is held down says it many times
 
   /** @param tell {changed(), accepted(proposal), compare(url), fault(error)} */
   constructor(bar, view, painting, tell) {
@@ -124,7 +125,8 @@ export class Proposals {
   /** Put the one that is looked at in the picture's place. */
   async accept() {
     const { current } = this;
-    if (!current) return;
+    if (!current || this.#accepting) return;
+    this.#accepting = true;
     try {
       const { blob } = await this.#picture(current.url);
       const { left, top } = current;
@@ -133,6 +135,8 @@ export class Proposals {
     } catch (error) {
       this.#tell.fault(error);
       return;
+    } finally {
+      this.#accepting = false;
     }
     await this.show([]);
     this.#tell.accepted(current);

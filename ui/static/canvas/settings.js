@@ -1,6 +1,6 @@
 // What the hand holds: tool, layer, size and colour. Kept with the painting.
 
-const SIZES = [1, 2000];
+export const SIZES = [1, 2000]; // of brushes, in pixels of the picture
 const NAMES = ["tool", "layer", "erasing", "size", "hardness", "pressure", "colour", "other", "by", "reach"];
 
 export class Settings extends EventTarget {

@@ -1,7 +1,7 @@
 // The bars of the canvas: tools at the side, and what the chosen tool can be set to above.
 
 import { element, icon, iconButton, say } from "../elements.js";
-import { hex, unhex } from "./settings.js";
+import { hex, SIZES, unhex } from "./settings.js";
 
 const TOOLS = [
   { name: "brush", erasing: false, icon: "brush", title: "Brush (B)" },
@@ -14,11 +14,11 @@ const TOOLS = [
 ];
 const RATIOS = ["1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16"];
 const LAYERS = { mask: "Mask", sketch: "Sketch" };
-const LARGEST = 2000;
+const [SMALLEST, LARGEST] = SIZES;
 
 /** A slider's places are the sizes' roots, so that small sizes can be told apart. */
 const toSlider = (size) => Math.sqrt(size / LARGEST) * 100;
-const fromSlider = (place) => Math.max(1, Math.round((place / 100) ** 2 * LARGEST));
+const fromSlider = (place) => Math.max(SMALLEST, Math.round((place / 100) ** 2 * LARGEST));
 
 export class Tools {
   #rail;
