@@ -159,13 +159,14 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    from backend.server import live, models, pictures
+    from backend.server import inputs, live, models, pictures
     from backend.server.guard import Guard
     from ui.app import mount
 
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     web.include_router(live.router(app))
     web.include_router(pictures.router(app))
+    web.include_router(inputs.router(app))
     web.include_router(models.router(app))
     web = mount(web, app)
     address = f"http://{HOST}:{listener.getsockname()[1]}"

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from backend.errors import UserError
 from backend.files import sweep_partial
+from backend.imaging.upscale import Upscalers
+from backend.init_image import LATENT_UPSCALERS, HiresFix, InitImage
+from backend.inputs import Inputs
 from backend.job_store import SQLiteJobStore
 from backend.jobs import JobQueue, Worker
 from backend.model_manager.catalog import Catalog
@@ -18,7 +21,7 @@ from backend.model_manager.downloads.hub import Hub, hub_endpoint, vouched_origi
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.hashes import HashIndex
 from backend.model_manager.inventory.overview import Overview
-from backend.model_manager.inventory.record import CONTROL, WORDS
+from backend.model_manager.inventory.record import CONTROL, WORDS, ModelRecord
 from backend.model_manager.inventory.trees import ATELIER, ModelFolder
 from backend.model_manager.memory.status import ModelStatus, StatusBoard
 from backend.outputs import Outputs
@@ -28,13 +31,18 @@ from backend.request import OWN_VAE, GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.settings import SettingsStore
+from backend.upscaling import door
+from backend.upscaling.request import UpscaleRequest
 from backend.web_client import WebClient
 
 if TYPE_CHECKING:
+    import torch
+
     from backend.model_manager.residency import Residency
 
 log = logging.getLogger(__name__)
 
+R = TypeVar("R", GenerationRequest, UpscaleRequest)
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 
@@ -81,6 +89,11 @@ class Options:
             *(ModelFolder(path=path, kind=kind) for kind, paths in given.items() for path in paths),
         )
 
+    @property
+    def depth_folder(self) -> Path:
+        """Where a depth model may lie that computes what depth checkpoints want: ``models/depth``."""
+        return self.own_folder(Kind.CHECKPOINT).with_name("depth")
+
     def own_folder(self, kind: Kind) -> Path:
         """Where new files of a kind go: a folder of our own. Raises `UserError` for a kind that has none."""
         kind = Kind.CONTROLNET if kind in CONTROL else kind
@@ -111,6 +124,8 @@ class App:
         self.downloads.subscribe(self._on_download)
         self.residency: Residency | None = None  # once the worker has loaded PyTorch
         self.status = StatusBoard(ModelStatus(device=options.device))
+        self.inputs = Inputs(options.data_dir / "inputs")
+        self.upscalers = Upscalers(self.catalog, self._place)
         self.outputs = Outputs(lambda: self.settings.value, options.data_dir / "outputs")
         self.queue = JobQueue(
             lambda: (worker or _engine)(self),
@@ -120,7 +135,7 @@ class App:
 
     def start(self) -> None:
         """Begin to work; heavy imports happen on the worker's thread."""
-        swept = sweep_partial(self.outputs.folder)
+        swept = sum(map(sweep_partial, (self.outputs.folder, self.inputs.folder)))
         if swept:
             log.info("removed %d unfinished files", swept)
         self.queue.start()
@@ -134,21 +149,69 @@ class App:
         self.overview.close()
         self.catalog.close()
 
-    def prepare(self, request: GenerationRequest) -> GenerationRequest:
+    def prepare(self, request: R) -> R:
         """What happens to a request at the door: names are checked and made exact, what is unset is decided.
 
-        Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE or LoRA.
+        Raises `UserError` for one that cannot be.
+        """
+        if isinstance(request, UpscaleRequest):
+            return door.prepare(request, self.upscalers, self.inputs)
+        return self._prepare(request)
+
+    def _prepare(self, request: GenerationRequest) -> GenerationRequest:
+        """A generation at the door.
+
+        Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE, LoRA or upscaler, and for pictures that
+        were not put in or do not fit together.
         """
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
         vae = self.catalog.vae(request.vae, record)
+        own_or_named = vae.name if vae else OWN_VAE
         named_loras(request.prompt, self.catalog, record)
+        if request.init is not None:
+            self.inputs.check(request.init)
         return replace(
             request.resolved(),
+            init=request.init and self._exact(request.init),
+            hires=request.hires and self._prepared(request.hires, request.prompt, record, own_or_named),
             sampler=find_sampler(request.sampler).name,
             schedule=schedule,
             checkpoint=record.name,
-            vae=vae.name if vae else OWN_VAE,
+            vae=own_or_named,
+        )
+
+    def _exact(self, init: InitImage) -> InitImage:
+        """The picture to begin with, its upscaler named as it is."""
+        if init.upscale is None:
+            return init
+        return replace(init, upscale=replace(init.upscale, upscaler=self.upscalers.exact(init.upscale.upscaler)))
+
+    def _place(self) -> "torch.device":
+        """What is computed on."""
+        if self.residency is None:
+            raise UserError("There is no device yet: PyTorch is still being loaded.")
+        return self.residency.device.place
+
+    def _prepared(self, hires: HiresFix, prompt: str, first: ModelRecord, vae: str) -> HiresFix:
+        """The second pass of hires fix at the door; what it leaves open stays open.
+
+        What would not fit to its checkpoint is said here, and not when the first pass is made.
+        """
+        record = self.catalog.find(hires.checkpoint) if hires.checkpoint else first
+        named_loras(hires.prompt or prompt, self.catalog, record)
+        schedule = hires.schedule
+        if schedule:
+            schedule = AUTOMATIC if is_automatic(schedule) else find_schedule(schedule).name
+        latent = next((name for name in LATENT_UPSCALERS if name.casefold() == hires.upscaler.strip().casefold()), None)
+        exact = replace(hires, upscaler=latent or self.upscalers.exact(hires.upscaler))
+        exact.check_latents(same=record.identity.vae_family == first.identity.vae_family)
+        self.catalog.vae(vae, record)  # is that of both passes
+        return replace(
+            exact,
+            checkpoint=record.name if hires.checkpoint else "",
+            sampler=hires.sampler and find_sampler(hires.sampler).name,
+            schedule=schedule,
         )
 
     def _finished_downloads(self) -> frozenset[str]:
@@ -165,9 +228,9 @@ def _engine(app: App) -> Worker:
     """The real worker. Imported here, on the worker's thread: torch takes seconds, and the page is served first."""
     app.status.post(loading="PyTorch", problem="")
     try:
-        from backend.engine import Engine
+        from backend.worker import DeviceWorker
 
-        return Engine.create(app)
+        return DeviceWorker.create(app)
     except UserError as error:
         app.status.post(problem=str(error))
         raise

@@ -1,17 +1,25 @@
 """The story of one generation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
-from backend.errors import Cancelled, UserError
+from backend.errors import Cancelled, Stopped, UserError
 from backend.events import ImageReady, Loading
+from backend.families.unseen import EDIT, INPAINTING, further_channels
+from backend.frame import Frame
 from backend.generation import Generation
+from backend.hires import Enlarged, enlarge, refine, second_pass, steps_of
+from backend.imaging.upscale import Upscalers
 from backend.infotext import write_infotext
+from backend.init_image import HiresFix, InitImage, TiledUpscale
+from backend.inputs import Inputs
 from backend.jobs import Job
 from backend.model_manager.catalog import Catalog, ModelRecord
 from backend.model_manager.identity import Kind
@@ -28,7 +36,9 @@ from backend.prompt.loras import named_loras
 from backend.request import GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
+from backend.sampling_pass import Made
 from backend.settings import SettingsStore
+from backend.tiled_upscale import Redrawing, enlarged
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -38,7 +48,15 @@ class Engine:
     """Makes pictures. Used by one thread, which owns the device."""
 
     def __init__(
-        self, residency: Residency, catalog: Catalog, hashes: HashIndex, outputs: Outputs, settings: SettingsStore
+        self,
+        residency: Residency,
+        catalog: Catalog,
+        hashes: HashIndex,
+        outputs: Outputs,
+        settings: SettingsStore,
+        inputs: Inputs,
+        upscalers: Upscalers,
+        depth_folder: Path,
     ):
         self.residency = residency
         self._catalog = catalog
@@ -46,6 +64,9 @@ class Engine:
         self._loras = LoraUses(hashes)
         self._outputs = outputs
         self._settings = settings
+        self._inputs = inputs
+        self._upscalers = upscalers
+        self._depth_folder = depth_folder
 
     @classmethod
     def create(cls, app: "App") -> "Engine":
@@ -59,7 +80,16 @@ class Engine:
         budgets = Budgets(ram=_in_bytes(options.ram_gb), vram=_in_bytes(options.vram_gb))
         residency = Residency(device, app.status, app.hashes, budgets=budgets, xformers=options.xformers)
         app.residency = residency
-        engine = cls(residency, app.catalog, app.hashes, app.outputs, app.settings)
+        engine = cls(
+            residency,
+            app.catalog,
+            app.hashes,
+            app.outputs,
+            app.settings,
+            app.inputs,
+            app.upscalers,
+            options.depth_folder,
+        )
         try:
             with residency.ready(app.catalog.find(app.settings.value.checkpoint)):
                 pass
@@ -74,6 +104,72 @@ class Engine:
         Raises `Cancelled` when the job was ended (its pictures so far are saved), `UserError` for what the artist can
         mend.
         """
+        if request.hires is not None:
+            try:
+                self._generate_twice(request, request.hires, job)
+            finally:
+                self._upscalers.close()
+            return
+        if request.init is not None and request.init.upscale is not None:
+            self._generate_in_tiles(request, request.init, request.init.upscale, job)
+            return
+        frame = Frame.of(request, self._inputs)
+        with self._at_work(request, job, frame=frame) as (generation, recipe):
+            for batch in range(request.batch_count):
+                job.next_pictures()
+                for part in generation.batch(batch):
+                    self._finish(generation, part, request, recipe, job)
+
+    def _generate_twice(self, request: GenerationRequest, hires: HiresFix, job: Job) -> None:
+        """With hires fix. Each pass has its checkpoint and LoRAs to itself while it runs: two of one architecture share
+        their modules."""
+        second = second_pass(request, hires)
+        before, after = steps_of(request, None), steps_of(second, hires)
+        for batch in range(request.batch_count):
+            job.next_pictures()
+            large: list[Enlarged] = []
+            with self._at_work(request, job, after=after) as (generation, recipe):
+                for part in generation.batch(batch):
+                    try:
+                        if part.stop is not None:
+                            raise part.stop
+                        free = self.residency.free_idle
+                        large.append(enlarge(generation, part, request, hires, self._upscalers, free, job))
+                    except Stopped as stop:
+                        self._finish(generation, replace(part, stop=stop), request, recipe, job)
+            if not large:
+                continue
+            with self._at_work(second, job, second=hires, before=before) as (generation, _):
+                for each in large:
+                    for part in refine(generation, batch, each, hires):
+                        self._finish(generation, part, request, recipe, job)
+
+    def _generate_in_tiles(self, request: GenerationRequest, init: InitImage, upscale: TiledUpscale, job: Job) -> None:
+        """With a tiled upscale. The picture is enlarged once, before the checkpoint is loaded."""
+        large = enlarged(init, upscale, self._inputs, self._upscalers, self.residency, job)
+        redrawing = Redrawing(large=large, request=request, init=init, overlap=upscale.overlap)
+        seeds = [seed for batch in range(request.batch_count) for seed in request.seeds(batch)]
+        with self._at_work(request, job, frame=redrawing.frame) as (generation, recipe):
+            for number, seed in enumerate(seeds):
+                job.next_pictures()
+                picture, whole = redrawing.picture(generation, number, seed)
+                if picture is not None and (whole or self._settings.value.save_interrupted):
+                    self._deliver(picture, number, request.single(seed), recipe, job)
+                if not whole:
+                    job.next_pictures()  # which says so if it was not only this picture that was ended
+
+    @contextmanager
+    def _at_work(
+        self,
+        request: GenerationRequest,
+        job: Job,
+        *,
+        frame: Frame | None = None,
+        second: HiresFix | None = None,
+        before: int = 0,
+        after: int = 0,
+    ) -> Iterator[tuple[Generation, "_Recipe"]]:
+        """The checkpoint of a request leased and at work on it; and what the pictures' infotexts will say of it."""
         job.emit(Loading(what=request.checkpoint))
         record = self._catalog.find(request.checkpoint)
         named = named_loras(request.prompt, self._catalog, record)
@@ -83,15 +179,30 @@ class Engine:
             words = replace(request, prompt=read_prompt(request.prompt).text)
             inversions, embeddings = self._inversions(words, model)
             recipe = self._recipe(request, model, vae, named, embeddings)
-            generation = Generation(words, job, model, inversions, self.residency, self._settings)
-            for batch in range(request.batch_count):
-                job.next_pictures()
-                for part in generation.batch(batch):
-                    if part.stop is None or self._settings.value.save_interrupted:
-                        for k, image in enumerate(generation.pictures(part)):
-                            self._deliver(image, part.first + k, request.single(part.seeds[k]), recipe, job)
-                    if isinstance(part.stop, Cancelled):
-                        raise part.stop
+            generation = Generation(
+                words,
+                job,
+                model,
+                inversions,
+                self.residency,
+                self._settings,
+                depth_folder=self._depth_folder,
+                frame=frame,
+                second=second,
+                steps_before=before,
+                steps_after=after,
+            )
+            yield generation, recipe
+
+    def _finish(
+        self, generation: Generation, part: Made, request: GenerationRequest, recipe: "_Recipe", job: Job
+    ) -> None:
+        """Decode and deliver what was made. Raises `Cancelled` if the whole job was ended meanwhile."""
+        if part.stop is None or self._settings.value.save_interrupted:
+            for k, image in enumerate(generation.pictures(part)):
+                self._deliver(image, part.first + k, request.single(part.seeds[k]), recipe, job)
+        if isinstance(part.stop, Cancelled):
+            raise part.stop
 
     def _inversions(self, words: GenerationRequest, model: LoadedModel) -> tuple[Inversions, Mapping[str, ModelRecord]]:
         """The embeddings that the words may name, of those that can be read, and the files of those that stand there,
@@ -121,6 +232,7 @@ class Engine:
             vae=None if vae is None else self._hashes.sha256(vae),
             loras={token.name: self._hashes.of_tensors(record) for token, record in loras},
             embeddings={name: self._hashes.sha256(record) for name, record in embeddings.items()},
+            further=further_channels(model.networks, model.family.latent_format),
         )
 
     def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: "_Recipe", job: Job) -> None:
@@ -153,6 +265,7 @@ class _Recipe:
     vae: "Future[str] | None"
     loras: "Mapping[str, Future[str]]"
     embeddings: "Mapping[str, Future[str]]"
+    further: int
 
     def infotext(self, request: GenerationRequest) -> str:
         """The ``parameters`` of one picture. Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
@@ -163,4 +276,6 @@ class _Recipe:
             vae_hash=self.vae.result() if self.vae else "",
             lora_hashes={name: sha256.result() for name, sha256 in self.loras.items()},
             embedding_hashes={name: sha256.result() for name, sha256 in self.embeddings.items()},
+            edits=self.further == EDIT,
+            inpaints=self.further == INPAINTING,
         )

@@ -7,11 +7,11 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from backend.any_request import read_request
 from backend.database import open_database
 from backend.errors import OutputError, UserError
 from backend.events import Event, Failed, Finished, ImageReady, Interrupted
 from backend.jobs import Job, State
-from backend.request import GenerationRequest
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class SQLiteJobStore:
         jobs = []
         for id, owner, created, rank, state, message, request, images in rows:
             try:
-                job = Job(GenerationRequest.from_json(request), owner, id=id, created=created)
+                job = Job(read_request(request), owner, id=id, created=created)
                 for image in json.loads(images):
                     job.emit(ImageReady(**{**image, "path": Path(image["path"])}))
             except (UserError, TypeError, ValueError, KeyError) as error:

@@ -7,11 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from backend.any_request import Request
 from backend.errors import AtelierError, Cancelled, InvalidRequest, OutputError, Skipped, Stopped, UserError
 from backend.events import ENDINGS, Event, Failed, Finished, ImageReady, Interrupted, Progress, Started
-from backend.request import GenerationRequest
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Job:
     Safe to use from any thread. Events are numbered from 1 in the order they happened.
     """
 
-    def __init__(self, request: GenerationRequest, owner: str, *, id: str | None = None, created: float | None = None):
+    def __init__(self, request: Request, owner: str, *, id: str | None = None, created: float | None = None):
         self.id = id or secrets.token_hex(16)
         self.request = request
         self.owner = owner
@@ -129,9 +129,10 @@ class Job:
 
 
 class Worker(Protocol):
-    """What makes the pictures: the engine, or a scripted one in a test."""
+    """What makes the pictures: the engine and what is beside it, or a scripted one in a test, which may know some kinds
+    of request only."""
 
-    def generate(self, request: GenerationRequest, job: Job) -> None: ...
+    def generate(self, request: Any, job: Job) -> None: ...
 
 
 class JobStore(Protocol):
@@ -155,7 +156,7 @@ class JobQueue:
         self,
         worker: Callable[[], Worker],
         *,
-        prepare: Callable[[GenerationRequest], GenerationRequest] = GenerationRequest.resolved,
+        prepare: Callable[[Any], Request] = lambda request: request.resolved(),
         store: JobStore | None = None,
     ):
         self._make_worker = worker
@@ -188,7 +189,7 @@ class JobQueue:
         if self._thread:
             self._thread.join(timeout)
 
-    def submit(self, request: GenerationRequest, owner: str) -> Job:
+    def submit(self, request: Request, owner: str) -> Job:
         """Queue a request for `owner`. Raises `UserError` when it cannot be run as it is, or not be written down."""
         job = Job(self._prepare(request), owner)
         with self._changed:

@@ -5,8 +5,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -27,6 +28,7 @@ REQUEST = "atelier"  # our own: the request as lossless JSON
 USER_COMMENT, IMAGE_DESCRIPTION, EXIF_IFD = 0x9286, 0x010E, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
 NUMBER = "[number]"
+NONE: Mapping[str, str] = MappingProxyType({})
 # What the words of a pattern can become, where that is not just anything.
 FORMS = {
     "number": r"\d{5,}",
@@ -62,20 +64,32 @@ class Outputs:
         return Path(chosen) if chosen else self._default_folder
 
     def save(self, image: Image.Image, request: GenerationRequest, *, infotext: str, schedule: str) -> Path:
-        """Write one picture below ``txt2img/DATE/`` and return its path; `request` is the one for this very picture.
+        """Write one picture below ``txt2img/DATE/``, or ``img2img/DATE/`` if it began with one, and return its path.
 
+        `request` is the one for this very picture.
         Raises `OutputError` with a sentence when the disk says no.
         """
         settings = self._settings()
-        folder = self.folder / "txt2img" / time.strftime("%Y-%m-%d")
+        folder = self.folder / ("img2img" if request.init else "txt2img") / time.strftime("%Y-%m-%d")
         suffix, data = _encode_whole(image, settings, infotext, request.to_json())
+        pattern = settings.name_pattern
+        return self._write(folder, pattern, lambda number: file_name(pattern, request, number, schedule) + suffix, data)
+
+    def save_extra(self, image: Image.Image, *, infotext: str, request: str, chunks: Mapping[str, str] = NONE) -> Path:
+        """Write a picture that was made of another one below ``extras/DATE/`` and return its path. Its name is its
+        number there, as the words of a pattern would say nothing of it; `chunks` are more texts for a PNG, by their
+        names. Raises `OutputError` with a sentence when the disk says no."""
+        folder = self.folder / "extras" / time.strftime("%Y-%m-%d")
+        suffix, data = _encode_whole(image, self._settings(), infotext, request, chunks)
+        return self._write(folder, NUMBER, lambda number: f"{number:05d}{suffix}", data)
+
+    def _write(self, folder: Path, pattern: str, name: Callable[[int], str], data: bytes) -> Path:
+        """Write a file under the next number of its folder, `name(number)`."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._lock:
                 while True:
-                    number = self._next_number(folder, settings.name_pattern)
-                    name = file_name(settings.name_pattern, request, number, schedule)
-                    path = folder / (name + suffix)
+                    path = folder / name(self._next_number(folder, pattern))
                     try:
                         create_atomically(path, data)
                     except FileExistsError:
@@ -95,27 +109,31 @@ class Outputs:
         return self._numbers[folder, pattern]
 
 
-def _encode_whole(image: Image.Image, settings: "Settings", infotext: str, request: str) -> tuple[str, bytes]:
-    """Suffix and bytes in the format of the settings, or as PNG where that one has no room for the recipe."""
+def _encode_whole(
+    image: Image.Image, settings: "Settings", infotext: str, request: str, chunks: Mapping[str, str] = NONE
+) -> tuple[str, bytes]:
+    """Suffix and bytes in the format of the settings, or as PNG where that has no room for recipe or picture."""
     format = settings.image_format
     try:
-        return SUFFIXES[format], encode(image, format, settings.image_quality, infotext, request)
+        return SUFFIXES[format], encode(image, format, settings.image_quality, infotext, request, chunks)
     except ValueError as error:
         if format == "png":
             raise
-        log.warning("The parameters are too long for %s (%s): the picture is saved as PNG.", format.upper(), error)
-        return SUFFIXES["png"], encode(image, "png", settings.image_quality, infotext, request)
+        log.warning("This picture does not go into %s (%s): it is saved as PNG.", format.upper(), error)
+        return SUFFIXES["png"], encode(image, "png", settings.image_quality, infotext, request, chunks)
 
 
-def encode(image: Image.Image, format: str, quality: int, infotext: str, request: str) -> bytes:
-    """The file's bytes: PNG with two text chunks, or JPEG and WebP with the infotext in Exif's UserComment (as A1111
-    writes it: ``UNICODE`` and UTF-16) and the request in ImageDescription."""
+def encode(
+    image: Image.Image, format: str, quality: int, infotext: str, request: str, chunks: Mapping[str, str] = NONE
+) -> bytes:
+    """The file's bytes: PNG with two text chunks and such `chunks` as there are, or JPEG and WebP with the infotext in
+    Exif's UserComment (as A1111 writes it: ``UNICODE`` and UTF-16) and the request in ImageDescription."""
     data = io.BytesIO()
     if format == "png":
-        chunks = PngInfo()
-        chunks.add_text(PARAMETERS, infotext)
-        chunks.add_text(REQUEST, request)
-        image.save(data, "PNG", pnginfo=chunks, compress_level=PNG_COMPRESSION)
+        texts = PngInfo()
+        for name, text in {PARAMETERS: infotext, REQUEST: request, **chunks}.items():
+            texts.add_text(name, text)
+        image.save(data, "PNG", pnginfo=texts, compress_level=PNG_COMPRESSION)
         return data.getvalue()
     exif = Image.Exif()
     exif[IMAGE_DESCRIPTION] = request

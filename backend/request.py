@@ -1,17 +1,19 @@
 """The one input of a generation: everything that changes the pixels, and nothing else."""
 
 import json
-import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Self
 
+from backend import checked
 from backend.errors import InvalidRequest
+from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, PART_LABELS, SIZE_STEP, HiresFix, InitImage, part_from
 
-SIZE_STEP = 8  # pixels per latent
 SIZE_RANGE = (64, 2048)
-STEPS_RANGE = (1, 150)
-CFG_RANGE = (1.0, 30.0)
+STEPS_RANGE = (1, HIGHEST_STEPS)
+CFG_RANGE = (1.0, HIGHEST_CFG)
 CLIP_SKIP_RANGE = (1, 12)
 BATCH_SIZE_RANGE = (1, 8)
 BATCH_COUNT_RANGE = (1, 100)
@@ -19,7 +21,7 @@ LARGEST_SEED = 2**64 - 1
 LARGEST_RANDOM_SEED = 2**32 - 1
 AUTOMATIC_VAE = "Automatic"  # the one that lies beside the checkpoint under its name, else the checkpoint's own
 OWN_VAE = "None"  # A1111's words for both
-LONGEST_PROMPT = 65_536  # characters
+PARTS: Mapping[str, type] = MappingProxyType({"init": InitImage, "hires": HiresFix})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,9 @@ class GenerationRequest:
     Widths and heights are pixels; `seed` -1 means "choose one", which happens once, at the door (`resolved`).
     `checkpoint` is the name in the catalog; empty means the one that the settings name, else the starter, else the
     first. `vae` is a name in the catalog too, or `AUTOMATIC_VAE`, which is decided at the door, or `OWN_VAE`.
+    `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
+    and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
+    the words once more, larger.
     Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
     """
 
@@ -46,10 +51,12 @@ class GenerationRequest:
     seed: int = -1
     batch_size: int = 1
     batch_count: int = 1
+    init: InitImage | None = None
+    hires: HiresFix | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "checkpoint", "vae", "sampler", "schedule"):
-            _check_text(name, getattr(self, name))
+            checked.text(label(name), getattr(self, name))
         for name, (low, high) in {
             "steps": STEPS_RANGE,
             "clip_skip": CLIP_SKIP_RANGE,
@@ -59,14 +66,21 @@ class GenerationRequest:
             "batch_count": BATCH_COUNT_RANGE,
             "seed": (-1, LARGEST_SEED),
         }.items():
-            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
-        object.__setattr__(self, "cfg_scale", _number("cfg_scale", self.cfg_scale, *CFG_RANGE))
+            object.__setattr__(self, name, checked.whole(label(name), getattr(self, name), low, high))
+        object.__setattr__(self, "cfg_scale", checked.number(label("cfg_scale"), self.cfg_scale, *CFG_RANGE))
         for name in ("width", "height"):
-            value = getattr(self, name)
-            if value % SIZE_STEP:
-                below = value - value % SIZE_STEP
+            checked.multiple(label(name), getattr(self, name), SIZE_STEP)
+        for name, kind in PARTS.items():
+            if not isinstance(getattr(self, name), kind | None):
+                raise InvalidRequest(f"{label(name)} must be an object with named values.")
+        if self.init is not None and self.hires is not None:
+            raise InvalidRequest(f"{label('hires')} is for pictures from words alone: leave it out, or the picture.")
+        if self.init is not None and self.init.upscale is not None:
+            overlap, most = self.init.upscale.overlap, min(self.width, self.height) // 2
+            if overlap > most:
                 raise InvalidRequest(
-                    f"{label(name)} {value} is not a multiple of {SIZE_STEP}; {below} or {below + SIZE_STEP} would do."
+                    f"{label('init.upscale.overlap')} {overlap} is more than half of a tile of {self.width} x "
+                    f"{self.height}; up to {most} would do."
                 )
 
     @property
@@ -89,7 +103,8 @@ class GenerationRequest:
 
     def to_json(self) -> str:
         """Lossless and in ASCII, which every container of texts keeps: `from_json` gives an equal request."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -109,7 +124,8 @@ class GenerationRequest:
         unknown = sorted(set(values) - known)
         if unknown:
             raise InvalidRequest(f"There is no parameter called {unknown[0]!r}.")
-        return cls(**values)
+        parts = {name: part_from(kind, values.get(name), name) for name, kind in PARTS.items()}
+        return cls(**{**values, **parts})
 
 
 LABELS = {
@@ -127,36 +143,11 @@ LABELS = {
     "seed": "Seed",
     "batch_size": "Batch size",
     "batch_count": "Batch count",
+    "init": "Picture to begin with",
+    "hires": "Hires. fix",
 }
 
 
 def label(name: str) -> str:
-    """The words the page and every message use for a field."""
-    return LABELS[name]
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{label(name)} must be text, not {value!r}.")
-    if len(value) > LONGEST_PROMPT:
-        raise InvalidRequest(f"{label(name)} has {len(value):,} characters; {LONGEST_PROMPT:,} are allowed.")
-    if any(0xD800 <= ord(character) <= 0xDFFF or character == "\0" for character in value):
-        raise InvalidRequest(f"{label(name)} contains characters that are no text (a broken surrogate or a zero byte).")
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{label(name)} must be a number from {low:g} to {high:g}, not {value!r}.")
-    if not math.isfinite(value) or not low <= value <= high:
-        raise InvalidRequest(f"{label(name)} must be from {low:g} to {high:g}, not {value}.")
-    return float(value)
-
-
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)  # JSON from a browser does not tell 20.0 from 20
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{label(name)} must be a whole number from {low} to {high}, not {value!r}.")
-    if not low <= value <= high:
-        raise InvalidRequest(f"{label(name)} must be from {low} to {high}, not {value}.")
-    return value
+    """The words the page and every message use for a field; one of a part is named with it, ``init.resize_mode``."""
+    return LABELS[name] if name in LABELS else PART_LABELS[name]

@@ -30,15 +30,18 @@ class Watch:
         self._steps = steps
         self._batches = batches
         self._batch, self._part, self._parts = 0, 0, 1
+        self._before = 0
         self._made = 0  # steps that took their time
         self._started = time.monotonic()
         self._preview: bytes | None = None
         self._previewed = 0.0
 
-    def begin(self, batch: int, part: int, parts: int) -> None:
-        """What follows is part `part` of `parts` of batch number `batch`, all from 0, from its first step on."""
+    def begin(self, batch: int, part: int, parts: int, *, before: int = 0) -> None:
+        """What follows is part `part` of `parts` of batch number `batch`, all from 0, from its first step on; `before`
+        counts the steps of an earlier pass over the same pictures."""
         self.denoised = None
         self._batch, self._part, self._parts = batch, part, parts
+        self._before = before
 
     def __call__(self, step: int, denoised: Tensor) -> None:
         """Raises `FloatingPointError` if the first step gave no numbers: the others would not either."""
@@ -48,7 +51,7 @@ class Watch:
         self._made += 1
         now = time.monotonic()
         rate = self._made / max(now - self._started, 1e-6)
-        done = self._part * self._steps + step + 1
+        done = self._part * self._steps + self._before + step + 1
         steps = self._parts * self._steps
         self._job.emit(
             Progress(
@@ -58,7 +61,7 @@ class Watch:
                 batches=self._batches,
                 rate=rate,
                 remaining=(steps * (self._batches - self._batch) - done) / rate,
-                preview=self._newest_preview(step, denoised, now),
+                preview=self._newest_preview(self._before + step, denoised, now),
             )
         )
         self._job.check()

@@ -107,7 +107,16 @@ class Subject:
         self._engine = Engine.create(app)
         quiet = SettingsStore(folder / "without-previews.json")
         quiet.update({"previews": False})
-        self._quiet_engine = Engine(self._engine.residency, app.catalog, app.hashes, app.outputs, quiet)
+        self._quiet_engine = Engine(
+            self._engine.residency,
+            app.catalog,
+            app.hashes,
+            app.outputs,
+            quiet,
+            app.inputs,
+            app.upscalers,
+            app.options.depth_folder,
+        )
         with self._engine.residency.ready(record) as model:
             self._device = model.device
             self.networks = model.networks

@@ -129,6 +129,43 @@ def test_another_picture_stands_beside_every_latent() -> None:
     assert torch.equal(seen[:, 4:], picture.expand(4, -1, -1, -1))
 
 
+class Shown:
+    """Answers with noise that tells what it was shown and told: 10 times the picture's mean and the words'."""
+
+    dtype = torch.float32
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, x: Tensor, _t: Tensor, **told: Any) -> tuple[Tensor]:
+        self.sizes.append(len(x))
+        seen = x[:, 4:].mean(dim=(1, 2, 3)) * 10 + told["encoder_hidden_states"].mean(dim=(1, 2))
+        return (seen[:, None, None, None].expand(-1, 4, 8, 8),)
+
+
+@pytest.mark.parametrize(("length", "calls"), [(77, [6]), (154, [2, 2, 2])])
+def test_a_picture_that_is_edited_guides_too(length: int, calls: list[int]) -> None:
+    """Brooks et al. 2023, equation 3: from neither, to the picture, to picture and words."""
+    unet, x, sigma = Shown(), torch.randn(2, 4, 8, 8), 3.0
+    cond, uncond, picture = words(), words(length), torch.randn(1, 4, 8, 8)
+    found = asked(unet, cond, uncond, cfg=7, picture=picture, image_cfg_scale=1.5)(x, sigma)
+    seen = 10 * picture.mean()
+    both, image, neither = (
+        x - sigma * each for each in (seen + cond.context.mean(), seen + uncond.context.mean(), uncond.context.mean())
+    )
+    torch.testing.assert_close(found, neither + 7 * (both - image) + 1.5 * (image - neither), rtol=1e-4, atol=1e-3)
+    assert unet.sizes == calls
+
+
+def test_at_an_image_scale_of_1_the_picture_is_part_of_both() -> None:
+    unet, x, picture = Shown(), torch.randn(2, 4, 8, 8), torch.randn(1, 4, 8, 8)
+    cond, uncond = words(), words()
+    found = asked(unet, cond, uncond, picture=picture, image_cfg_scale=1)(x, 1.0)
+    plain = asked(unet, cond, uncond, picture=picture)(x, 1.0)
+    assert torch.equal(found, plain)
+    assert unet.sizes == [4, 4]
+
+
 @torch.inference_mode()
 def test_a_half_precision_unet_sees_halves_and_answers_in_full() -> None:
     unet = tiny("sd1").unet.half()

@@ -1,6 +1,6 @@
 """The form: one table, bound to components and to the request."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import gradio as gr
@@ -8,21 +8,50 @@ import pytest
 from gradio.blocks import Block
 
 from backend.errors import InvalidRequest
+from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
 from backend.request import LARGEST_SEED, GenerationRequest, label
 from backend.settings import Settings
-from ui.fields import FIELDS
-from ui.form import Form
+from ui.app import TABLES
+from ui.fields import AS_PICTURE, BY_FACTOR, FIELDS, HIRES, INIT, INPAINTING, TO_SIZE
+from ui.form import SWITCHES, Form
+from ui.painted import Painting, chosen_pictures, of_ratio, with_painting, within_range
 
 SUITED = {"width": 192, "height": 128}
+PICTURE, MASK, SKETCH = "a" * 64, "b" * 64, "c" * 64
+OUTSIDE = ("sizing", "factor")  # on the page alone: the request has a width and a height
+PARTS: dict[str, type] = {
+    "init": InitImage,
+    "init.upscale": TiledUpscale,
+    "init.inpainting": Inpainting,
+    "init.inpainting.soft": SoftInpainting,
+    "hires": HiresFix,
+}
+WITHOUT_A_FIELD = {  # the canvas gives these, or the selector above the tabs
+    "checkpoint",
+    "init.picture",
+    "init.sketch",
+    "init.box",
+    "init.inpainting.mask",
+    "init.depth",
+}
 
 
-def placed(settings: Settings | None = None) -> Form:
-    form = Form("txt2img", settings or Settings(), SUITED)
+def placed(settings: Settings | None = None, tab: str = "txt2img") -> Form:
+    form = Form(tab, settings or Settings(), SUITED, TABLES[tab])
     with gr.Blocks(analytics_enabled=False):
         form.adopt("checkpoint", gr.Dropdown(["starter"], label="Checkpoint"))
-        for field in FIELDS:
+        for field in TABLES[tab]:
             form.place(field.name)
     return form
+
+
+def places(kind: type, place: str = "") -> set[str]:
+    """Every place in a request, and the parts that can be left out."""
+    found = set()
+    for field in fields(kind):
+        part = PARTS.get(place + field.name)
+        found |= places(part, f"{place}{field.name}.") if part else {place + field.name}
+    return found
 
 
 def values(form: Form, updates: dict[Block, Any]) -> dict[str, Any]:
@@ -32,7 +61,8 @@ def values(form: Form, updates: dict[Block, Any]) -> dict[str, Any]:
 
 
 def test_every_value_of_a_request_has_its_field() -> None:
-    assert set(placed().components) == {field.name for field in fields(GenerationRequest)}
+    ours = {name for tab in TABLES for name in placed(tab=tab).components}
+    assert ours - {*OUTSIDE, *SWITCHES} == (places(GenerationRequest) - WITHOUT_A_FIELD) | {"checkpoint"}
 
 
 def test_the_ids_are_those_that_scripts_know() -> None:
@@ -40,6 +70,18 @@ def test_the_ids_are_those_that_scripts_know() -> None:
         "prompt neg_prompt sampling scheduler steps cfg_scale width height seed batch_count batch_size vae clip_skip"
     )
     assert {field.suffix for field in FIELDS} == set(known.split(" "))
+    # A1111's, of the parts
+    second_pass = "upscaler scale resize_x resize_y sampler scheduler checkpoint cfg prompt neg_prompt"
+    known_ones = {
+        "hr-checkbox",
+        "hires_steps",
+        "denoising_strength",
+        *(f"hr_{name}" for name in second_pass.split(" ")),
+    }
+    assert {field.suffix for field in HIRES} == known_ones
+    painting = {field.suffix for field in (*INIT, *INPAINTING)}
+    assert painting > {"denoising_strength", "resize_mode", "scale", "image_cfg_scale", "mask_blur", "inpainting_fill"}
+    assert painting > {"inpaint_full_res", "inpaint_full_res_padding", "mask_mode"}
     assert {name: component(placed(), name).elem_id for name in ("prompt", "seed")} == {
         "prompt": "txt2img_prompt",
         "seed": "txt2img_seed",
@@ -47,8 +89,10 @@ def test_the_ids_are_those_that_scripts_know() -> None:
 
 
 def test_the_words_are_those_of_the_messages() -> None:
-    for name, component in placed().components.items():
-        assert component.label == label(name)  # pyright: ignore[reportAttributeAccessIssue]
+    for tab in TABLES:
+        for name, component in placed(tab=tab).components.items():
+            if name not in OUTSIDE:
+                assert component.label == label(name)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_what_the_form_is_filled_with_is_what_it_asks_for() -> None:
@@ -125,3 +169,135 @@ def test_a_bad_value_is_a_sentence(name: str, value: Any, words: str) -> None:
 def test_a_browser_may_send_whole_numbers_as_floats() -> None:
     request = Form.request({"steps": 20.0, "width": 512.0, "batch_size": 1.0})
     assert (request.steps, request.width, request.batch_size) == (20, 512, 1)
+
+
+def test_a_part_that_is_off_is_not_asked_for_and_its_values_do_not_matter() -> None:
+    off = Form.request({"hires": False, "hires.scale": 99, "hires.upscaler": None})
+    assert off.hires is None
+    on = Form.request({"hires": True, "hires.scale": 1.5, "hires.sampler": None})
+    assert on.hires == HiresFix(scale=1.5)
+    with pytest.raises(InvalidRequest, match="Upscale by must be from 1 to 4, not 99"):
+        Form.request({"hires": True, "hires.scale": 99})
+    with pytest.raises(InvalidRequest, match="Upscaler is empty; it needs a value"):
+        Form.request({"hires": True, "hires.upscaler": None})
+
+
+PAINTED = {
+    "txt2img": GenerationRequest(
+        seed=3,
+        hires=HiresFix(
+            upscaler="Lanczos", scale=1.25, steps=7, sampler="Heun", prompt="finer", cfg_scale=3.5, width=640
+        ),
+    ),
+    "img2img": GenerationRequest(
+        seed=4,
+        width=320,
+        init=InitImage(
+            picture=PICTURE,
+            sketch=SKETCH,
+            denoising_strength=0.4,
+            resize_mode="Resize and fill",
+            upscale=TiledUpscale(scale=3, overlap=32),
+        ),
+    ),
+    "inpaint": GenerationRequest(
+        seed=5,
+        init=InitImage(
+            picture=PICTURE,
+            box=Box(left=-64, top=0, width=320, height=256),
+            inpainting=Inpainting(
+                mask=MASK,
+                mask_blur=9,
+                inverted=True,
+                masked_content="fill",
+                area="Only masked",
+                padding=16,
+                colour_match=False,
+                soft=SoftInpainting(schedule_bias=2.5),
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("tab", PAINTED)
+def test_a_request_with_parts_comes_back_from_the_form_of_its_tab(tab: str) -> None:
+    form, request = placed(tab=tab), PAINTED[tab]
+    sent = {name: c.value for name, c in form.components.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    sent |= values(form, form.updates(request)) | {"checkpoint": ""}
+    if request.init:
+        box = asdict(request.init.box) if request.init.box else None
+        painting = Painting(picture=PICTURE, mask=MASK, sketch=request.init.sketch, box=box, size=(256, 256))
+        sent = with_painting({**sent, "sizing": TO_SIZE}, painting, (512, 512))
+    assert Form.request(sent) == request
+
+
+def test_what_a_request_leaves_out_is_switched_off_and_keeps_its_values() -> None:
+    form = placed(tab="inpaint")
+    told = values(form, form.updates(GenerationRequest(seed=1)))
+    assert told["init.inpainting.soft"] is False
+    assert not [name for name in told if name.startswith("init.") and name not in SWITCHES]
+
+
+@pytest.mark.parametrize(
+    ("sizing", "box", "size"),
+    [
+        (AS_PICTURE, None, (768, 336)),  # 1,000 x 440, brought to about 512 x 512 pixels
+        (AS_PICTURE, {"left": 0, "top": 0, "width": 300, "height": 300}, (512, 512)),
+        (BY_FACTOR, None, (496, 216)),
+        (BY_FACTOR, {"left": 0, "top": 0, "width": 800, "height": 304}, (400, 152)),
+        (TO_SIZE, None, (640, 384)),
+    ],
+)
+def test_the_size_follows_from_the_canvas(sizing: str, box: dict[str, int] | None, size: tuple[int, int]) -> None:
+    sent = {"sizing": sizing, "factor": 0.5, "width": 640, "height": 384}
+    read = with_painting(sent, Painting(picture=PICTURE, size=(1000, 440), box=box), (512, 512))
+    assert (read["width"], read["height"]) == size
+
+
+@pytest.mark.parametrize("area", [(1, 1), (1, 5000), (12_000, 12_000), (513, 511), (64, 2048), (3000, 7)])
+def test_every_canvas_gives_a_size_that_can_be_generated(area: tuple[int, int]) -> None:
+    for width, height in (of_ratio(area, (512, 512)), of_ratio(area, (1024, 1024)), within_range(*area)):
+        GenerationRequest(width=width, height=height)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"sizing": BY_FACTOR, "factor": 9}, "Resize by must be from 0.05 to 4, not 9."),
+        ({"sizing": BY_FACTOR, "factor": None}, "Resize by must be from 0.05 to 4, not None."),
+        ({"sizing": BY_FACTOR, "factor": 4}, "Resized by 4 it would have 4000 x 1760 pixels"),
+        ({"sizing": "Somehow"}, "There is no way to choose the size called 'Somehow'"),
+        ({}, "There is no way to choose the size called 'None'"),
+    ],
+)
+def test_a_bad_size_is_a_sentence(sent: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        with_painting(sent, Painting(picture=PICTURE, size=(1000, 440)), (512, 512))
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "The canvas is not ready yet"),
+        ("", "The canvas is not ready yet"),
+        ("[]", "The canvas is not ready yet"),
+        ('{"picture": ""}', "There is no picture on the canvas"),
+        ('{"problem": "The disk is full."}', "The disk is full."),
+        ('{"picture": "x"}', "It is not known how large the picture is"),
+        ('{"picture": "x", "pictureSize": ["a", 1]}', "It is not known how large the picture is"),
+    ],
+)
+def test_a_canvas_that_gives_nothing_is_a_sentence(text: Any, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Painting.read(text)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "[]", "{}", "nothing", "[5]", '[{"name": "x"}]', str([{}] * 1001).replace("'", '"')]
+)
+def test_a_folder_that_gives_nothing_is_a_sentence(text: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        chosen_pictures(text)

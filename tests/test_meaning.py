@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from backend.app import App, Options
 from backend.events import Finished, Progress
+from backend.init_image import Box, HiresFix, InitImage, Inpainting
 from backend.paths import MODELS
 from backend.request import GenerationRequest
-from starter.judge import Verdict, judge
+from starter.judge import Verdict, judge, lab
 from starter.lora import is_cameo
+from starter.scenes import Scene, draw
 
 STARTER = MODELS / "checkpoints" / "starter.safetensors"
 FIRST_SEED, SEEDS, BATCH = 1000, 32, 8
@@ -172,3 +174,124 @@ def test_a_lora_s_weight_is_how_much_of_its_style_shows(studio: App, side: int, 
     assert nothing < some < most, (nothing, some, most)
     assert [picture.tobytes() for picture in none] == [picture.tobytes() for picture in without]
     assert [picture.tobytes() for picture in made(studio, side, request)] == [p.tobytes() for p in without]
+
+
+STEPS = 12  # of what begins with a picture
+
+
+def put(app: App, picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return app.inputs.put(data.getvalue()).name
+
+
+def scene(subject: str, colour: str, background: str, side: int, position: str = "") -> Image.Image:
+    shown = Scene(subject=subject, colour=colour, background=background, position=position, size="", style="")
+    return draw(shown, np.random.default_rng(0), side)
+
+
+def blue_star(verdict: Verdict) -> bool:
+    return (verdict.subject, verdict.colour) == ("star", "blue")
+
+
+def test_a_masked_subject_becomes_what_the_words_say_and_nothing_else_changes(
+    make: Make, studio: App, side: int
+) -> None:
+    picture = scene("circle", "red", "white", side)
+    mask = Image.new("L", (side, side), 0)
+    edge = side // 20
+    ImageDraw.Draw(mask).ellipse((edge, edge, side - edge, side - edge), fill=255)
+    inpainting = Inpainting(mask=put(studio, mask), masked_content="fill")
+    init = InitImage(picture=put(studio, picture), denoising_strength=1, inpainting=inpainting)
+    request = GenerationRequest(prompt="a blue star on a white background", steps=STEPS, init=init)
+    pictures = make(request)
+    asked = share(pictures, blue_star)
+    control = share(make(replace(request, prompt="a red circle on a white background")), blue_star)
+    assert control <= 0.5 <= asked, (asked, control)
+
+    reach = Image.new("L", (side, side), 0)
+    grown = edge - int(2.5 * inpainting.mask_blur + 0.5)
+    ImageDraw.Draw(reach).ellipse((grown, grown, side - grown, side - grown), fill=255)
+    outside = np.asarray(reach) == 0
+    assert outside.sum() > side  # the corners
+    for made in pictures:
+        assert np.array_equal(np.asarray(made)[outside], np.asarray(picture)[outside])
+
+
+def across(picture: Image.Image, line: int) -> float:
+    """How far the colours left and right of a vertical line are from each other: Lab units, the mean over all rows."""
+    colours = lab(np.asarray(picture.convert("RGB")))
+    return float(
+        np.linalg.norm(colours[:, line - 2 : line].mean(1) - colours[:, line : line + 2].mean(1), axis=1).mean()
+    )
+
+
+def test_outpainting_goes_on_with_what_is_there(make: Make, studio: App, side: int) -> None:
+    """A quarter of some pictures is cut off and made again. The distance across the seam is held against the one across
+    the same line in the whole picture; beside it, without fill, blur and colour match, by which a seam is hidden."""
+    words = GenerationRequest(prompt="a red circle on a blue background")
+    whole, line = make(words)[::BATCH], side * 3 // 4
+    box = Box(left=0, top=0, width=side, height=side)
+    hidden = Inpainting(masked_content="Navier-Stokes")
+    bare = Inpainting(masked_content="latent noise", mask_blur=0, colour_match=False)
+    shares: list[float] = []
+    for inpainting in (hidden, bare):
+        good = 0
+        for k, picture in enumerate(whole):
+            old = picture.crop((0, 0, line, side))
+            init = InitImage(picture=put(studio, old), denoising_strength=1, box=box, inpainting=inpainting)
+            batch = replace(words, checkpoint="starter", width=side, height=side, batch_size=BATCH, steps=STEPS)
+            for made in run(studio, replace(batch, seed=FIRST_SEED + k * BATCH, init=init)):
+                assert made.size == (side, side)
+                assert made.crop((0, 0, line, side)).tobytes() == old.tobytes()
+                good += across(made, line) <= 1.5 * across(picture, line) and judge(made).background == "blue"
+        shares.append(good / SEEDS)
+    assert shares[1] <= 0.5 <= shares[0], shares
+
+
+def test_a_low_strength_keeps_the_layout_and_a_high_one_follows_the_words(make: Make, studio: App, side: int) -> None:
+    """Kept is what is nearer to the picture it began with than to what the words make of the same seed."""
+    picture = scene("star", "green", "white", side, "left")
+    init = InitImage(picture=put(studio, picture))
+    words = GenerationRequest(prompt="a red circle on a blue background", cfg_scale=4, steps=STEPS)
+    low, high = (make(replace(words, init=replace(init, denoising_strength=each))) for each in (0.3, 0.9))
+    own = make(words)
+
+    def kept(pictures: list[Image.Image]) -> float:
+        begun = np.asarray(picture, float)
+        nearer = [
+            np.abs(np.asarray(a, float) - begun).mean() < np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
+            for a, b in zip(pictures, own, strict=True)
+        ]
+        return float(np.mean(nearer))
+
+    assert kept(high) <= 0.5 <= kept(low), (kept(low), kept(high))
+    follows = [share(pictures, red_circle_on_blue) for pictures in (high, low)]
+    assert follows[1] <= 0.5 <= follows[0], follows
+
+
+def test_hires_fix_keeps_the_composition(studio: App, side: int) -> None:
+    """Colour, background and place of the subject are those of the first pass of the same seed, and not of the next."""
+    request = GenerationRequest(
+        prompt="a circle",
+        checkpoint="starter",
+        width=side // 2,
+        height=side // 2,
+        seed=FIRST_SEED,
+        steps=STEPS,
+        batch_size=BATCH,
+        batch_count=SEEDS // BATCH,
+    )
+    first = run(studio, request)
+    second = run(studio, replace(request, hires=HiresFix(scale=2, steps=8, denoising_strength=0.6)))
+    assert {picture.size for picture in second} == {(side, side)}
+
+    def likeness(a: Image.Image, b: Image.Image) -> float:
+        return float(np.abs(np.asarray(a.resize(b.size, Image.Resampling.BOX), float) - np.asarray(b, float)).mean())
+
+    own = [likeness(a, b) for a, b in zip(second, first, strict=True)]
+    others = [min(likeness(a, b) for k, b in enumerate(first) if k != n) for n, a in enumerate(second)]
+    asked = np.mean([a < b for a, b in zip(own, others, strict=True)])
+    shifted = [likeness(a, b) for a, b in zip(second, first[1:] + first[:1], strict=True)]
+    control = np.mean([a < b for a, b in zip(shifted, own, strict=True)])
+    assert control <= 0.5 <= asked, (asked, control)

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from backend.errors import OutputError
 from backend.infotext import write_infotext
+from backend.init_image import HiresFix, InitImage, Inpainting, SoftInpainting
 from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, USER_COMMENT, Outputs, file_name
 from backend.request import GenerationRequest
 from backend.settings import Settings
@@ -39,6 +40,45 @@ def test_infotext_leaves_out_what_is_not_set_and_quotes_what_needs_it() -> None:
     lines = write_infotext(request, schedule="Automatic", model_hash="0").splitlines()
     assert len(lines) == 2
     assert 'CFG scale: 7.5, Seed: 7, Size: 64x512, Model hash: 0, Model: "odd, name: x", Clip skip: 2, RNG' in lines[1]
+
+
+def parameters(request: GenerationRequest, *, edits: bool = False, inpaints: bool = False) -> str:
+    text = write_infotext(request, schedule="Karras", model_hash="0", edits=edits, inpaints=inpaints)
+    return text.splitlines()[-1]
+
+
+def test_infotext_of_a_picture_that_began_with_one_has_a1111s_keys() -> None:
+    inpainting = Inpainting(
+        mask="b" * 64, mask_blur=8, inverted=True, area="Only masked", padding=48, masked_content="latent noise"
+    )
+    init = InitImage(picture="a" * 64, denoising_strength=0.85, inpainting=inpainting)
+    request = replace(REQUEST, init=init)
+    assert parameters(request).partition("Model: starter, ")[2] == (
+        "Denoising strength: 0.85, RNG: NV, Mask mode: Inpaint not masked, Mask blur: 8, Inpaint area: Only masked, "
+        "Masked area padding: 48, Masked content: latent noise, Version: Atelier 0.1.0"
+    )
+    assert "Conditional mask weight: 1.0, RNG" in parameters(request, inpaints=True)
+    assert "CFG scale: 7, Image CFG scale: 1.5, Seed: 7" in parameters(request, edits=True)
+    soft = replace(init, inpainting=Inpainting(mask="b" * 64, soft=SoftInpainting()), resize_mode="Crop and resize")
+    assert parameters(replace(REQUEST, init=soft)).partition("RNG: NV, ")[2] == (
+        "Mask blur: 4, Soft inpainting enabled: True, Soft inpainting schedule bias: 1, Soft inpainting preservation "
+        "strength: 0.5, Soft inpainting transition contrast boost: 4, Soft inpainting mask influence: 0, Soft "
+        "inpainting difference threshold: 0.5, Soft inpainting difference contrast: 2, Resize mode: Crop and resize, "
+        "Version: Atelier 0.1.0"
+    )
+
+
+def test_infotext_of_hires_fix_has_a1111s_keys() -> None:
+    hires = HiresFix(scale=1.5, steps=15, denoising_strength=0.45, cfg_scale=6, schedule="Exponential", prompt="a: b")
+    assert parameters(replace(REQUEST, hires=hires)).partition("Model: starter, ")[2] == (
+        'Denoising strength: 0.45, RNG: NV, Hires prompt: "a: b", Hires CFG Scale: 6, Hires schedule type: '
+        "Exponential, Hires upscale: 1.5, Hires steps: 15, Hires upscaler: Latent, Version: Atelier 0.1.0"
+    )
+
+
+def test_pictures_that_began_with_one_lie_apart(tmp_path: Path) -> None:
+    path = save(tmp_path, Settings(), replace(REQUEST, init=InitImage(picture="a" * 64)))
+    assert path.parent.parent == tmp_path / "img2img"
 
 
 def test_a_png_carries_both_recipes_and_every_pixel(tmp_path: Path) -> None:
@@ -73,9 +113,7 @@ def test_a_recipe_too_long_for_the_format_costs_neither_it_nor_the_picture(
     path = save(tmp_path, Settings(image_format=format), request, infotext)
     assert path.suffix == suffix
     assert [record.message for record in caplog.records] == (
-        ["The parameters are too long for JPEG (EXIF data is too long): the picture is saved as PNG."]
-        if suffix == ".png"
-        else []
+        ["This picture does not go into JPEG (EXIF data is too long): it is saved as PNG."] if suffix == ".png" else []
     )
     with Image.open(path) as picture:
         if isinstance(picture, PngImageFile):

@@ -1,5 +1,6 @@
 """How the page is built: what stands on it, what its events may do, and that it asks nothing of anybody else."""
 
+import io
 import json
 import re
 import subprocess
@@ -12,8 +13,11 @@ import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from backend.app import App, Options
+from backend.init_image import HiresFix
+from backend.jobs import Job
 from backend.server.owner import OWNER_COOKIE
 from backend.settings import Settings
 from tests.scripted import ScriptedWorker
@@ -35,7 +39,14 @@ KNOWN_IDS = (
         "txt2img_clip_skip",
     ),
     *("txt2img_generate", "txt2img_interrupt", "txt2img_skip", "txt2img_results"),
+    *("txt2img_hr", "txt2img_hr-checkbox", "txt2img_hr_upscaler", "txt2img_hires_steps", "txt2img_denoising_strength"),
+    *("tab_img2img", "img2img_prompt", "img2img_neg_prompt", "img2img_generate", "img2img_interrupt", "img2img_skip"),
+    *("img2img_denoising_strength", "img2img_resize_mode", "img2img_scale", "img2img_image_cfg_scale", "img2img_seed"),
+    *("tab_inpaint", "inpaint_prompt", "inpaint_generate", "inpaint_mask_blur", "inpaint_inpainting_fill"),
+    *("tab_extras", "extras_generate", "extras_upscaler_1", "extras_upscaler_2", "extras_upscaler_2_visibility"),
+    *("extras_upscaling_resize", "extras_upscaling_resize_w", "extras_upscaling_resize_h", "extras_upscaling_crop"),
 )
+TABS = ("txt2img", "img2img", "inpaint", "extras")
 
 
 @pytest.fixture
@@ -81,19 +92,58 @@ def send(client: TestClient, event: dict[str, Any], data: list[Any], event_data:
     return answer.json()["data"]
 
 
-def form_values(client: TestClient, **changes: Any) -> list[Any]:
+def form_values(client: TestClient, tab: str = "txt2img", **changes: Any) -> list[Any]:
     """What a newly opened page sends on Generate, with some fields changed by their ids' endings."""
     config = client.get("/config").json()
-    inputs = event(client, "txt2img_generate")["inputs"]
+    inputs = event(client, f"{tab}_generate")["inputs"]
     components = {component["id"]: component["props"] for component in config["components"]}
-    values = {components[i]["elem_id"].removeprefix("txt2img_"): components[i].get("value") for i in inputs}
+    values = {components[i]["elem_id"].removeprefix(f"{tab}_"): components[i].get("value") for i in inputs}
     assert set(changes) <= set(values)
     return list({**values, **changes}.values())
 
 
+def wish(client: TestClient, wanted: str, /, **details: Any) -> dict[str, Any]:
+    """Wish for something as the page's scripts do: what is set then, by ids; what nothing happens to is left out, and
+    so are empty sentences."""
+    sent = event(client, "wishes", wanted)
+    ids = {
+        component["id"]: component["props"].get("elem_id") for component in client.get("/config").json()["components"]
+    }
+    answer = zip(sent["outputs"], send(client, sent, [], details), strict=True)
+    return {ids[output]: value for output, value in answer if value not in ("", {"__type__": "update"})}
+
+
+def asked(app: App) -> list[Any]:
+    """The requests of all jobs."""
+    return [job.request for job in app.queue.jobs(ME)]
+
+
+def put(app: App, size: tuple[int, int] = (96, 64), colour: str = "teal") -> str:
+    """A picture in the store; its name."""
+    data = io.BytesIO()
+    Image.new("RGB", size, colour).save(data, "PNG")
+    return app.inputs.put(data.getvalue()).name
+
+
+def painting(picture: str, size: tuple[int, int] = (96, 64), **more: Any) -> str:
+    """What the canvas hands over."""
+    return json.dumps({"picture": picture, "mask": "", "sketch": "", "box": None, "pictureSize": size, **more})
+
+
+def made(app: App, client: TestClient, **changes: Any) -> Job:
+    """A job of txt2img that is done."""
+    app.start()
+    wanted = {"prompt": "a boat", "steps": 2, "width": 64, "height": 72, **changes}
+    assert send(client, event(client, "txt2img_generate"), form_values(client, **wanted)) == [""]
+    job = app.queue.jobs(ME)[-1]
+    for _ in job.follow():
+        pass
+    return job
+
+
 def test_scripts_find_what_they_know(page: gr.Blocks) -> None:
     assert set(KNOWN_IDS) <= set(by_id(config(page)))
-    assert 'id="txt2img_gallery"' in (FOLDER / "live_view.html").read_text()
+    assert "_gallery`" in (FOLDER / "live_view.js").read_text()
 
 
 def test_no_id_stands_twice(page: gr.Blocks) -> None:
@@ -119,10 +169,15 @@ def test_every_setting_is_on_the_settings_tab(page: gr.Blocks) -> None:
     assert {f"setting_{name}" for name in Settings.model_fields if name not in ELSEWHERE} <= ids
 
 
+def files() -> list[Path]:
+    """Everything of ours that a browser may ask for."""
+    return [path for path in FOLDER.rglob("*") if path.is_file()]
+
+
 def test_the_page_is_served_with_its_files(client: TestClient) -> None:
     assert client.get("/").status_code == 200
-    for path in FOLDER.iterdir():
-        answer = client.get(f"/atelier/static/{path.name}")
+    for path in files():
+        answer = client.get(f"/atelier/static/{path.relative_to(FOLDER).as_posix()}")
         assert answer.content == path.read_bytes()
         assert answer.headers["cache-control"] == "no-cache"
     assert client.get("/atelier/static/../app.py").status_code == 404
@@ -134,13 +189,13 @@ def test_nothing_can_be_uploaded(client: TestClient) -> None:
 
 
 def test_every_module_that_a_script_imports_is_there() -> None:
-    for script in FOLDER.glob("*.js"):
-        for name in re.findall(r'^(?:import|export) .*?"\./([\w.]+)";', script.read_text(), re.MULTILINE):
-            assert (FOLDER / name).is_file(), f"{script.name} imports {name}"
+    for script in FOLDER.rglob("*.js"):
+        for name in re.findall(r'^(?:import|export) .*?"(\.[\w./]+)";', script.read_text(), re.MULTILINE):
+            assert (script.parent / name).is_file(), f"{script.name} imports {name}"
 
 
 def test_nothing_of_ours_names_another_host() -> None:
-    for path in FOLDER.iterdir():
+    for path in files():
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.findall(r"https?://|[\"'(]//", text), path.name
 
@@ -206,30 +261,214 @@ def test_a_browser_without_a_name_queues_nothing(app: App, client: TestClient) -
 
 
 def test_reuse_fills_the_form_from_the_picture(app: App, client: TestClient) -> None:
-    app.start()
-    send(client, event(client, "txt2img_generate"), form_values(client, prompt="a boat", steps=2, width=64, height=72))
-    job = app.queue.jobs(ME)[0]
-    for _ in job.follow():
-        pass
-    reuse = event(client, "txt2img_results", "reuse")
-    *answer, message = send(client, reuse, [], {"job": job.id, "index": 0})
-    assert message == ""
-    config = client.get("/config").json()
-    ids = {component["id"]: component["props"].get("elem_id") for component in config["components"]}
-    filled = dict(zip([ids[output] for output in reuse["outputs"]], answer, strict=False))
+    job = made(app, client)
+    filled = wish(client, "reuse", job=job.id, index=0)
     assert filled["txt2img_prompt"] == "a boat"
     assert (filled["txt2img_steps"], filled["txt2img_width"], filled["txt2img_height"]) == (2, 64, 72)
     assert filled["txt2img_seed"] == str(job.request.seed)
-    seed = event(client, "txt2img_results", "reuse_seed")
-    assert send(client, seed, [], {"job": job.id, "index": 0}) == [str(job.request.seed), ""]
+    assert filled["txt2img_hr-checkbox"] is False
+    assert filled["wishes"]["tab"] == "txt2img"
+    assert not [name for name in filled if name.startswith(("img2img_", "inpaint_", "extras_"))]
+    for tab in ("txt2img", "inpaint"):
+        told = wish(client, "reuse_seed", job=job.id, index=0, tab=tab)
+        assert told.pop("wishes")
+        assert told == {f"{tab}_seed": str(job.request.seed)}
 
 
 @pytest.mark.parametrize(
     "picked", [None, [], {}, {"job": 5}, {"job": "0" * 32, "index": 0}, {"job": None, "index": {}}]
 )
 def test_reuse_of_what_is_not_there_is_a_sentence(client: TestClient, picked: Any) -> None:
-    *_, message = send(client, event(client, "txt2img_results", "reuse"), [], picked)
-    assert message == "There is no such job in your list."
+    *answer, told = send(client, event(client, "wishes", "reuse"), [], picked)
+    assert told["problem"] == "There is no such job in your list."
+    assert all(value in ("", {"__type__": "update"}) for value in answer)
+
+
+def test_img2img_sends_what_lies_on_the_canvas(app: App, client: TestClient) -> None:
+    picture, sketch = put(app), put(app, colour="red")
+    sent = form_values(
+        client,
+        "img2img",
+        prompt="a boat",
+        denoising_strength=0.4,
+        painting=painting(picture, sketch=sketch),
+        sizing="By a factor",
+        scale=2,
+    )
+    assert send(client, event(client, "img2img_generate"), sent) == [""]
+    request = asked(app)[0]
+    assert (request.prompt, request.width, request.height) == ("a boat", 192, 128)
+    assert (request.init.picture, request.init.sketch) == (picture, sketch)
+    assert request.init.denoising_strength == 0.4
+    assert request.init.inpainting is None
+
+
+def test_inpaint_sends_mask_and_box(app: App, client: TestClient) -> None:
+    picture, mask = put(app), put(app, colour="white")
+    box = {"left": -32, "top": 0, "width": 128, "height": 64}
+    values = {"painting": painting(picture, mask=mask, box=box), "mask_blur": 7, "inpaint_full_res": "Only masked"}
+    generate = event(client, "inpaint_generate")
+    assert send(client, generate, form_values(client, "inpaint", **values)) == [""]
+    init = asked(app)[0].init
+    assert (init.inpainting.mask, init.inpainting.mask_blur, init.inpainting.area) == (mask, 7, "Only masked")
+    assert init.inpainting.soft is None
+    assert (init.box.left, init.box.width) == (-32, 128)
+    assert send(client, generate, form_values(client, "inpaint", **values, soft=True, soft_schedule_bias=3)) == [""]
+    assert asked(app)[1].init.inpainting.soft.schedule_bias == 3
+    (message,) = send(client, generate, form_values(client, "inpaint", painting=painting(picture)))
+    assert message.startswith("Mask is missing")
+    (message,) = send(client, generate, form_values(client, "inpaint", painting=painting("f" * 64, mask=mask)))
+    assert "put it in again" in message
+    assert len(app.queue.jobs(ME)) == 2
+
+
+@pytest.mark.parametrize(
+    ("tab", "name", "text", "words"),
+    [
+        ("img2img", "painting", None, "The canvas is not ready yet"),
+        ("img2img", "painting", '{"picture": ""}', "There is no picture on the canvas"),
+        ("inpaint", "painting", '{"problem": "The disk is full."}', "The disk is full."),
+        ("extras", "inputs", None, "There are no pictures yet"),
+        ("extras", "inputs", '{"problem": "boat.txt: no picture"}', "boat.txt: no picture"),
+        ("extras", "inputs", '[{"name": "x", "width": 1, "height": 1}]', "There is no picture"),
+    ],
+)
+def test_a_tab_without_a_picture_says_so(
+    app: App, client: TestClient, tab: str, name: str, text: Any, words: str
+) -> None:
+    (message,) = send(client, event(client, f"{tab}_generate"), form_values(client, tab, **{name: text}))
+    assert message.startswith(words)
+    assert app.queue.jobs(ME) == []
+
+
+def test_each_picture_of_a_folder_becomes_a_job(app: App, client: TestClient) -> None:
+    names = [put(app, (96, 64)), put(app, (64, 128), "red")]
+    folder = [{"name": names[0], "width": 96, "height": 64}, {"name": names[1], "width": 64, "height": 128}]
+    values = form_values(client, "img2img", folder=json.dumps(folder), sizing="By a factor")
+    assert send(client, event(client, "img2img_batch_generate"), values) == [""]
+    assert [(each.init.picture, each.width, each.height) for each in asked(app)] == [
+        (names[0], 96, 64),
+        (names[1], 64, 128),
+    ]
+
+
+def test_hires_fix_is_asked_for_while_it_is_on(app: App, client: TestClient) -> None:
+    generate = event(client, "txt2img_generate")
+    assert send(client, generate, form_values(client, hr_scale=1.5)) == [""]
+    assert send(client, generate, form_values(client, **{"hr-checkbox": True, "hr_scale": 1.5})) == [""]
+    assert [each.hires for each in asked(app)] == [None, HiresFix(scale=1.5)]
+
+
+def test_extras_scales_by_or_to(app: App, client: TestClient) -> None:
+    name = put(app)
+    values = {"inputs": json.dumps([{"name": name, "width": 96, "height": 64}]), "upscaling_resize_w": 400}
+    upscale = event(client, "extras_generate")
+    assert send(client, upscale, form_values(client, "extras", **values, upscaling_resize=2)) == [""]
+    assert send(client, upscale, form_values(client, "extras", **values, resize_mode="Scale to")) == [""]
+    by, to = asked(app)
+    assert (by.inputs, by.scale, by.by_size) == ((name,), 2, False)
+    assert (to.by_size, to.width, to.height) == (True, 400, 0)
+    (message,) = send(
+        client, upscale, form_values(client, "extras", **values | {"upscaling_resize_w": 0}, resize_mode="Scale to")
+    )
+    assert "both 0" in message
+    (message,) = send(client, upscale, form_values(client, "extras", **values, upscaling_resize=None))
+    assert message == "Scale by is empty; it needs a value."
+
+
+def test_reuse_brings_everything_back_to_its_tab(app: App, client: TestClient) -> None:
+    picture, mask = put(app), put(app, colour="white")
+    box = {"left": -32, "top": 0, "width": 128, "height": 64}
+    values = {"prompt": "a star", "painting": painting(picture, mask=mask, box=box), "mask_blur": 9}
+    send(client, event(client, "inpaint_generate"), form_values(client, "inpaint", **values))
+    job = app.queue.jobs(ME)[0]
+    filled = wish(client, "reuse", job=job.id)
+    assert filled["wishes"]["tab"] == "inpaint"
+    assert filled["wishes"]["canvas"] == {"picture": picture, "mask": mask, "sketch": "", "box": box}
+    assert (filled["inpaint_prompt"], filled["inpaint_mask_blur"]) == ("a star", 9)
+    assert (filled["inpaint_sizing"], filled["inpaint_width"]) == ("To a size", asked(app)[0].width)
+    assert not [name for name in filled if name.startswith(("txt2img_", "img2img_"))]
+
+    files = json.dumps([{"name": picture, "width": 96, "height": 64}])
+    send(client, event(client, "extras_generate"), form_values(client, "extras", inputs=files, upscaling_resize=3))
+    filled = wish(client, "reuse", job=app.queue.jobs(ME)[1].id)
+    assert filled["wishes"]["files"] == [{"name": picture, "width": 96, "height": 64}]
+    assert (filled["extras_upscaling_resize"], filled["extras_resize_mode"]) == (3, "Scale by")
+
+
+def test_what_was_put_in_and_is_gone_is_a_sentence(app: App, client: TestClient) -> None:
+    picture = put(app)
+    files = json.dumps([{"name": picture, "width": 96, "height": 64}])
+    send(client, event(client, "img2img_generate"), form_values(client, "img2img", painting=painting(picture)))
+    send(client, event(client, "extras_generate"), form_values(client, "extras", inputs=files, upscaling_resize=3))
+    app.inputs.path(picture).unlink()
+    first, second = app.queue.jobs(ME)
+    filled = wish(client, "reuse", job=first.id)
+    assert filled["img2img_message"].startswith(
+        "Everything is filled in but what lay on the canvas. There is no picture"
+    )
+    assert "canvas" not in filled["wishes"]
+    filled = wish(client, "reuse", job=second.id)
+    assert filled["extras_message"].startswith("Everything is filled in but the pictures. There is no picture")
+    assert (filled["extras_upscaling_resize"], "files" in filled["wishes"]) == (3, False)
+
+
+@pytest.mark.parametrize(("strength", "denoising"), [("subtle", 0.3), ("strong", 0.6)])
+def test_a_variation_begins_with_the_picture_and_has_a_seed_of_its_own(
+    app: App, client: TestClient, strength: str, denoising: float
+) -> None:
+    job = made(app, client, **{"hr-checkbox": True})
+    told = wish(client, "vary", job=job.id, index=0, strength=strength)
+    assert not told["wishes"].get("problem")
+    varied = asked(app)[-1]
+    assert app.inputs.path(varied.init.picture).read_bytes() == job.images[0].path.read_bytes()
+    assert (varied.prompt, varied.init.denoising_strength, varied.hires) == ("a boat", denoising, None)
+    assert (varied.width, varied.height) == (job.images[0].width, job.images[0].height)
+    assert varied.seed != job.request.seed
+    assert wish(client, "vary", job=job.id, index=0, strength="wild")["wishes"]["problem"].startswith("A variation is")
+    assert "no such picture" in wish(client, "vary", job=job.id, index=5, strength=strength)["wishes"]["problem"]
+
+
+def test_a_picture_takes_its_words_along_to_another_tab(app: App, client: TestClient) -> None:
+    job = made(app, client, neg_prompt="fog")
+    filled = wish(client, "take", job=job.id, index=0, tab="inpaint")
+    assert (filled["inpaint_prompt"], filled["inpaint_neg_prompt"], filled["inpaint_steps"]) == ("a boat", "fog", 2)
+    assert filled["inpaint_seed"] == "-1"
+    # what belongs to the canvas there stays
+    stays = {"inpaint_width", "inpaint_sizing", "inpaint_denoising_strength", "inpaint_mask_blur", "inpaint_soft"}
+    assert not stays & set(filled)
+    assert "img2img_tiled" not in wish(client, "take", job=job.id, index=0, tab="img2img")
+
+
+def test_a_dropped_picture_fills_the_form_if_it_says_how_it_was_made(app: App, client: TestClient) -> None:
+    job = made(app, client, seed="7")
+    name = app.inputs.put(job.images[0].path.read_bytes()).name
+    filled = wish(client, "recipe", name=name)
+    assert (filled["wishes"]["tab"], filled["txt2img_prompt"], filled["txt2img_seed"]) == ("txt2img", "a boat", "7")
+    assert "does not say how it was made" in wish(client, "recipe", name=put(app))["wishes"]["problem"]
+    assert "any more" in wish(client, "recipe", name="../settings.json")["wishes"]["problem"]
+
+
+def test_origins_tell_what_each_of_ones_own_jobs_began_with(app: App, client: TestClient) -> None:
+    picture, mask = put(app), put(app, colour="white")
+    box = {"left": -32, "top": 8, "width": 128, "height": 64}
+    send(client, event(client, "txt2img_generate"), form_values(client))
+    send(client, event(client, "img2img_generate"), form_values(client, "img2img", painting=painting(picture)))
+    lay = painting(picture, mask=mask, box=box)
+    send(client, event(client, "inpaint_generate"), form_values(client, "inpaint", painting=lay))
+    files = json.dumps([{"name": picture, "width": 96, "height": 64}])
+    send(client, event(client, "extras_generate"), form_values(client, "extras", inputs=files))
+    told = client.get("/atelier/origins").json()
+    assert [told[job.id] for job in app.queue.jobs(ME)] == [
+        {"tab": "txt2img", "pictures": [], "place": None},
+        {"tab": "img2img", "pictures": [picture], "place": None},
+        {"tab": "inpaint", "pictures": [picture], "place": {"left": 32, "top": 0}},
+        {"tab": "extras", "pictures": [picture], "place": None},
+    ]
+    client.cookies.set(OWNER_COOKIE, "b" * 32)
+    assert client.get("/atelier/origins").json() == {}
+    client.cookies.clear()
+    assert client.get("/atelier/origins").status_code == 404
 
 
 def settings_window(client: TestClient) -> dict[str, Any]:
@@ -307,21 +546,23 @@ def test_the_chosen_checkpoint_is_remembered_and_brings_what_suits_it(
     ]
     try:
         choose = event(client, "setting_sd_model_checkpoint", "input")
-        assert send(client, choose, ["small", *native, *plain]) == ["", 192, 128, *[unchanged] * 4]
+        assert send(client, choose, ["small", *[*native, *plain] * 3]) == ["", *[192, 128, *[unchanged] * 4] * 3]
         assert app.settings.value.checkpoint == "small"
         fresh = by_id(client.get("/config").json())
         assert fresh["setting_sd_model_checkpoint"]["props"]["value"] == "small"
         assert fresh["txt2img_width"]["props"]["value"] == 192
         # a distilled one brings its steps, guidance, sampler and schedule, and takes them away again
         turbo = [4, 1, "Euler a", "SGM Uniform"]
-        assert send(client, choose, ["quick", 192, 128, *plain]) == ["", *[unchanged] * 2, *turbo]
+        assert send(client, choose, ["quick", *[192, 128, *plain] * 3]) == ["", *[*[unchanged] * 2, *turbo] * 3]
         assert by_id(client.get("/config").json())["txt2img_steps"]["props"]["value"] == 4
         # a name alone says nothing: nobody has confirmed it
-        assert send(client, choose, ["named-turbo", 192, 128, *turbo]) == ["", *[unchanged] * 2, *plain]
-        # what the artist has set stays
-        assert send(client, choose, ["tiny", 640, 384, *plain]) == ["", *[unchanged] * 6]
-        assert send(client, choose, ["quick", *native, 31, *plain[1:]]) == ["", 192, 128, *[unchanged] * 4]
-        sentence, *_ = send(client, choose, ["nowhere", *native, *plain])
+        assert send(client, choose, ["named-turbo", *[192, 128, *turbo] * 3]) == ["", *[*[unchanged] * 2, *plain] * 3]
+        # what the artist has set stays, on each tab by itself
+        sent = ["tiny", 640, 384, *plain, 192, 128, *plain, 640, 384, *plain]
+        assert send(client, choose, sent) == ["", *[unchanged] * 6, *native, *[unchanged] * 10]
+        sent = ["quick", *[*native, 31, *plain[1:]] * 3]
+        assert send(client, choose, sent) == ["", *[192, 128, *[unchanged] * 4] * 3]
+        sentence, *_ = send(client, choose, ["nowhere", *[*native, *plain] * 3])
         assert sentence.startswith("There is no checkpoint called 'nowhere'")
         assert app.settings.value.checkpoint == "quick"
     finally:

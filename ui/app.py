@@ -1,17 +1,27 @@
 """The page as a whole: its header, its tabs, and how it is mounted."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import gradio as gr
 from fastapi import FastAPI
 
 from backend.app import App
-from ui import models, settings, txt2img
+from ui import extras, img2img, inpaint, models, origins, settings, txt2img
 from ui.checkpoint import CheckpointSelector
+from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, TILED, Field
 from ui.form import Form
+from ui.generate import Sender
+from ui.next_steps import NextSteps
 from ui.pieces import piece, status_chip
 from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
 from ui.theme import theme
 
 QUEUE_PAUSE = 0.05  # seconds between two looks into Gradio's queue
+# The tabs that make pictures with a checkpoint, and what their forms ask for.
+TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
+    {"txt2img": (*FIELDS, *HIRES), "img2img": (*FIELDS, *INIT, *TILED), "inpaint": (*FIELDS, *INIT, *INPAINTING)}
+)
 
 
 def build(app: App) -> gr.Blocks:
@@ -21,23 +31,35 @@ def build(app: App) -> gr.Blocks:
             piece("wordmark.html", "wordmark")
             checkpoint = CheckpointSelector(app)
             status_chip("model_status")
-        form = Form("txt2img", app.settings.value, checkpoint.suited)
-        form.adopt("checkpoint", checkpoint.list)
+        painters = {name: Form(name, app.settings.value, checkpoint.suited, table) for name, table in TABLES.items()}
+        for form in painters.values():
+            form.adopt("checkpoint", checkpoint.list)
+        enlarger = Form("extras", app.settings.value, {}, EXTRAS)
 
         def renew() -> None:
             """Let pages that are opened from now on begin with what is set now."""
             checkpoint.renew()
-            form.set_defaults(app.settings.value, checkpoint.suited)
+            for form in painters.values():
+                form.set_defaults(app.settings.value, checkpoint.suited)
             page.config = page.get_config_file()
 
+        sender = Sender(app)
+        buttons = {}
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
-                txt2img.build(page, app, form)
+                buttons["txt2img"] = txt2img.build(page, app, painters["txt2img"], sender)
+            with gr.Tab("img2img", id="img2img", elem_id="tab_img2img"):
+                buttons["img2img"] = img2img.build(page, app, painters["img2img"], sender)
+            with gr.Tab("Inpaint", id="inpaint", elem_id="tab_inpaint"):
+                buttons["inpaint"] = inpaint.build(page, app, painters["inpaint"], sender)
+            with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
+                buttons["extras"] = extras.build(page, app, enlarger, sender)
             with gr.Tab("Models", id="models", elem_id="tab_models"):
-                cards = models.build(page, form)
+                cards = models.build(page, list(painters.values()))
             with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
                 settings.build(app, tab, renew)
-        checkpoint.listen(page, form, cards, renew)
+        NextSteps(app, {**painters, "extras": enlarger}, buttons)
+        checkpoint.listen(page, list(painters.values()), cards, renew)
     page.queue(api_open=False)
     # Nothing waits in it (`SHORT_EVENT`), and by itself it would look a thousand times a second.
     page._queue.sleep_when_free = QUEUE_PAUSE
@@ -47,6 +69,7 @@ def build(app: App) -> gr.Blocks:
 def mount(server: FastAPI, app: App) -> FastAPI:
     """Serve the page at ``/`` of `server`, and its scripts and styles; other routes must be there before."""
     server.mount(ROUTE, PageFiles(), name="page-files")
+    server.include_router(origins.router(app))
     return gr.mount_gradio_app(
         server,
         build(app),

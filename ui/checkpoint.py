@@ -1,6 +1,6 @@
 """The checkpoint selector on top of the page, and how the form follows what is chosen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -42,9 +42,9 @@ class CheckpointSelector:
         self.list.value = record.name if record else None
         self._unusable.value = self._problems()
 
-    def listen(self, page: gr.Blocks, form: Form, cards: gr.HTML, chosen: Callable[[], None]) -> None:
+    def listen(self, page: gr.Blocks, forms: Sequence[Form], cards: gr.HTML, chosen: Callable[[], None]) -> None:
         """Remember each choice, also one among the `cards` of the Models tab, and call `chosen()` then; what of
-        the form was as suited the last one becomes what suits the new one. The list follows what is on disk."""
+        the forms was as suited the last one becomes what suits the new one. The list follows what is on disk."""
         message = notice("checkpoint_message")
 
         def choose(name: object, *values: object) -> dict[Block, Any]:
@@ -56,8 +56,12 @@ class CheckpointSelector:
             except OSError as error:
                 return {message: f"Your choice could not be remembered: {error.strerror or error}."}
             chosen()
-            changes = followed(dict(zip(NAMES, values, strict=True)), before, self.suited)
-            return {message: "", **{form.components[name]: value for name, value in changes.items()}}
+            changes: dict[Block, Any] = {}
+            for place, form in enumerate(forms):
+                shown = values[place * len(NAMES) : (place + 1) * len(NAMES)]
+                news = followed(dict(zip(NAMES, shown, strict=True)), before, self.suited)
+                changes |= {form.components[name]: value for name, value in news.items()}
+            return {message: "", **changes}
 
         def choose_card(event: gr.EventData, *values: object) -> dict[Block, Any]:
             picked = event._data if isinstance(event._data, dict) else {}
@@ -76,7 +80,7 @@ class CheckpointSelector:
             stays = name in self._app.catalog.names()
             return gr.update(choices=self._app.catalog.names()) if stays else self._shown(), self._problems()
 
-        suited: list[Any] = [form.components[name] for name in NAMES]
+        suited: list[Any] = [form.components[name] for form in forms for name in NAMES]
         shown: list[Any] = [self.list, self._unusable]
         self.list.input(choose, [self.list, *suited], [message, *suited], preprocess=False, **SHORT_EVENT)
         cards.choose(choose_card, suited, [self.list, message, *suited], preprocess=False, **SHORT_EVENT)

@@ -1,12 +1,34 @@
-"""The fields of the form, as a table: what each is called in a request, in the page, and what it looks like."""
+"""The fields of the forms, as tables: what each is called in a request, in the page, and what it looks like."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from backend.init_image import (
+    AREAS,
+    HIGHEST_CFG,
+    HIGHEST_STEPS,
+    HIRES_SCALE_RANGE,
+    IMAGE_CFG_RANGE,
+    LARGEST_HIRES,
+    LATENT_UPSCALERS,
+    MASK_BLUR_RANGE,
+    MASKED_CONTENT,
+    OVERLAP_RANGE,
+    PADDING_RANGE,
+    RESIZE_MODES,
+    SOFT_RANGES,
+    TILED_SCALE_RANGE,
+    HiresFix,
+    InitImage,
+    Inpainting,
+    SoftInpainting,
+    TiledUpscale,
+)
 from backend.request import (
     AUTOMATIC_VAE,
     BATCH_COUNT_RANGE,
@@ -18,38 +40,72 @@ from backend.request import (
     SIZE_STEP,
     STEPS_RANGE,
     GenerationRequest,
+    label,
 )
 from backend.sampling.samplers import SAMPLER_NAMES
 from backend.sampling.schedules import SCHEDULE_NAMES
 from backend.settings import Settings
+from backend.upscaling.request import LABELS as EXTRAS_LABELS
+from backend.upscaling.request import LARGEST_SIDE, NOTHING, SCALE_RANGE, UpscaleRequest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A row of the table. `name` is the one in `GenerationRequest`; `suffix` follows the tab's name in the element's id
-    and is AUTOMATIC1111's; `default` reads the value of a newly opened page off the settings."""
+    """A row of a table. `name` is its place in the request, ``init.inpainting.mask_blur``; that of a part as a whole,
+    ``hires``, is a switch. `suffix` follows the tab's name in the element's id and is AUTOMATIC1111's where it has one;
+    `default` reads the value of a newly opened page off the settings. `said` are its words on the page, the
+    request's own unless given."""
 
     name: str
     suffix: str
     make: Callable[..., Component]
     default: Callable[[Settings], Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    said: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its words on the page and in every message."""
+        return self.said or label(self.name)
+
+
+# Every part of a request as it is when nothing is said. The picture's name stands for any.
+_PLAIN: Mapping[str, object] = MappingProxyType(
+    {
+        "": GenerationRequest(),
+        "hires": HiresFix(),
+        "init": InitImage(picture="0" * 64),
+        "init.upscale": TiledUpscale(),
+        "init.inpainting": Inpainting(),
+        "init.inpainting.soft": SoftInpainting(),
+        "extras": UpscaleRequest(inputs=("0" * 64,)),
+    }
+)
+
+
+def _row(
+    name: str, suffix: str, make: Callable[..., Component], options: Mapping[str, Any], *, part: str | None = None
+) -> Field:
+    """A field that begins with the request's own default."""
+    place, _, last = name.rpartition(".")
+    first = getattr(_PLAIN[place if part is None else part], last)
+    said = EXTRAS_LABELS[name] if part == "extras" else ""
+    return Field(name=name, suffix=suffix, make=make, default=lambda _: first, options=options, said=said)
 
 
 def _slider(allowed: tuple[float, float], step: float = 1) -> dict[str, Any]:
     return {"minimum": allowed[0], "maximum": allowed[1], "step": step, "buttons": []}
 
 
-_PLAIN = GenerationRequest()
+def _own(names: Sequence[str], words: str) -> dict[str, Any]:
+    """Choices among which the empty one is as in the first pass."""
+    return {"choices": [(words, ""), *((name, name) for name in names)]}
+
+
+_SIZE = _slider(SIZE_RANGE, SIZE_STEP)
 
 FIELDS = (
-    Field(
-        name="prompt",
-        suffix="prompt",
-        make=gr.Textbox,
-        default=lambda _: _PLAIN.prompt,
-        options={"lines": 3, "max_lines": 12, "placeholder": "What should the picture show?"},
-    ),
+    _row("prompt", "prompt", gr.Textbox, {"lines": 3, "max_lines": 12, "placeholder": "What should the picture show?"}),
     Field(
         name="negative_prompt",
         suffix="neg_prompt",
@@ -85,26 +141,16 @@ FIELDS = (
         default=lambda settings: settings.default_cfg_scale,
         options=_slider(CFG_RANGE, 0.5),
     ),
+    Field(name="width", suffix="width", make=gr.Slider, default=lambda settings: settings.default_width, options=_SIZE),
     Field(
-        name="width",
-        suffix="width",
-        make=gr.Slider,
-        default=lambda settings: settings.default_width,
-        options=_slider(SIZE_RANGE, SIZE_STEP),
-    ),
-    Field(
-        name="height",
-        suffix="height",
-        make=gr.Slider,
-        default=lambda settings: settings.default_height,
-        options=_slider(SIZE_RANGE, SIZE_STEP),
+        name="height", suffix="height", make=gr.Slider, default=lambda settings: settings.default_height, options=_SIZE
     ),
     Field(
         # Text, because a number in JavaScript is exact only up to 2**53 and a seed goes to 2**64.
         name="seed",
         suffix="seed",
         make=gr.Textbox,
-        default=lambda _: str(_PLAIN.seed),
+        default=lambda _: str(GenerationRequest().seed),
         options={"lines": 1, "max_lines": 1, "placeholder": "-1 chooses one"},
     ),
     Field(
@@ -121,18 +167,95 @@ FIELDS = (
         default=lambda settings: settings.default_batch_size,
         options=_slider(BATCH_SIZE_RANGE),
     ),
+    _row("vae", "vae", gr.Dropdown, {"choices": [AUTOMATIC_VAE, OWN_VAE]}),
+    _row("clip_skip", "clip_skip", gr.Slider, _slider(CLIP_SKIP_RANGE)),
+)
+
+_WORDS = {"lines": 2, "max_lines": 8, "placeholder": "As in the first pass"}
+HIRES = (
+    Field(name="hires", suffix="hr-checkbox", make=gr.Checkbox, default=lambda _: False),
+    _row("hires.upscaler", "hr_upscaler", gr.Dropdown, {"choices": list(LATENT_UPSCALERS)}),
+    _row("hires.scale", "hr_scale", gr.Slider, _slider(HIRES_SCALE_RANGE, 0.05)),
+    _row("hires.width", "hr_resize_x", gr.Slider, _slider((0, LARGEST_HIRES), SIZE_STEP)),
+    _row("hires.height", "hr_resize_y", gr.Slider, _slider((0, LARGEST_HIRES), SIZE_STEP)),
+    _row("hires.steps", "hires_steps", gr.Slider, _slider((0, HIGHEST_STEPS))),
+    _row("hires.denoising_strength", "denoising_strength", gr.Slider, _slider((0, 1), 0.01)),
+    _row("hires.sampler", "hr_sampler", gr.Dropdown, _own(SAMPLER_NAMES, "Use same sampler")),
+    _row("hires.schedule", "hr_scheduler", gr.Dropdown, _own(SCHEDULE_NAMES, "Use same scheduler")),
+    _row("hires.checkpoint", "hr_checkpoint", gr.Dropdown, _own((), "Use same checkpoint")),
+    _row("hires.cfg_scale", "hr_cfg", gr.Slider, _slider((0, HIGHEST_CFG), 0.5)),
+    _row("hires.prompt", "hr_prompt", gr.Textbox, _WORDS),
+    _row("hires.negative_prompt", "hr_neg_prompt", gr.Textbox, _WORDS),
+)
+
+# How large what is generated becomes. Not in the request, where there is a width and a height.
+AS_PICTURE, TO_SIZE, BY_FACTOR = "As the picture", "To a size", "By a factor"
+FACTOR_RANGE = (0.05, 4.0)
+INIT = (
+    _row("init.denoising_strength", "denoising_strength", gr.Slider, _slider((0, 1), 0.01)),
+    _row("init.resize_mode", "resize_mode", gr.Dropdown, {"choices": list(RESIZE_MODES)}),
+    _row("init.image_cfg_scale", "image_cfg_scale", gr.Slider, _slider(IMAGE_CFG_RANGE, 0.05)),
     Field(
-        name="vae",
-        suffix="vae",
-        make=gr.Dropdown,
-        default=lambda _: _PLAIN.vae,
-        options={"choices": [AUTOMATIC_VAE, OWN_VAE]},
+        name="sizing",
+        suffix="sizing",
+        make=gr.Radio,
+        default=lambda _: AS_PICTURE,
+        options={"choices": [AS_PICTURE, TO_SIZE, BY_FACTOR]},
+        said="Size of what is generated",
     ),
     Field(
-        name="clip_skip",
-        suffix="clip_skip",
+        name="factor",
+        suffix="scale",
         make=gr.Slider,
-        default=lambda _: _PLAIN.clip_skip,
-        options=_slider(CLIP_SKIP_RANGE),
+        default=lambda _: 1.0,
+        options=_slider(FACTOR_RANGE, 0.05),
+        said="Resize by",
     ),
+)
+
+TILED = (
+    Field(name="init.upscale", suffix="tiled", make=gr.Checkbox, default=lambda _: False),
+    _row("init.upscale.upscaler", "tiled_upscaler", gr.Dropdown, {"choices": ["Lanczos"]}),
+    _row("init.upscale.scale", "tiled_scale", gr.Slider, _slider(TILED_SCALE_RANGE, 0.05)),
+    _row("init.upscale.overlap", "tiled_overlap", gr.Slider, _slider(OVERLAP_RANGE, 8)),
+)
+
+INPAINTING = (
+    _row("init.inpainting.mask_blur", "mask_blur", gr.Slider, _slider(MASK_BLUR_RANGE)),
+    _row("init.inpainting.inverted", "mask_mode", gr.Checkbox, {}),
+    _row("init.inpainting.masked_content", "inpainting_fill", gr.Dropdown, {"choices": list(MASKED_CONTENT)}),
+    _row("init.inpainting.area", "inpaint_full_res", gr.Radio, {"choices": list(AREAS)}),
+    _row("init.inpainting.padding", "inpaint_full_res_padding", gr.Slider, _slider(PADDING_RANGE, 4)),
+    _row("init.inpainting.mask_weight", "mask_weight", gr.Slider, _slider((0, 1), 0.05)),
+    _row("init.inpainting.colour_match", "colour_match", gr.Checkbox, {}),
+    _row("init.inpainting.exact_outside", "exact_outside", gr.Checkbox, {}),
+    _row("init.inpainting.seam_pass", "seam_pass", gr.Checkbox, {}),
+    Field(name="init.inpainting.soft", suffix="soft", make=gr.Checkbox, default=lambda _: False),
+    *(
+        _row(f"init.inpainting.soft.{name}", f"soft_{name}", gr.Slider, _slider(allowed, step))
+        for (name, allowed), step in zip(SOFT_RANGES.items(), (0.1, 0.05, 0.5, 0.05, 0.25, 0.25), strict=True)
+    ),
+)
+
+# What Extras asks for, and how far: by a factor or to a size, of which only one goes into the request.
+SCALE_BY, SCALE_TO = "Scale by", "Scale to"
+_SIDE = _slider((0, LARGEST_SIDE), SIZE_STEP)
+EXTRAS = (
+    _row("upscaler", "upscaler_1", gr.Dropdown, {"choices": ["Lanczos"]}, part="extras"),
+    _row("upscaler_2", "upscaler_2", gr.Dropdown, {"choices": [NOTHING]}, part="extras"),
+    _row("visibility_2", "upscaler_2_visibility", gr.Slider, _slider((0, 1), 0.01), part="extras"),
+    Field(
+        name="sizing",
+        suffix="resize_mode",
+        make=gr.Radio,
+        default=lambda _: SCALE_BY,
+        options={"choices": [SCALE_BY, SCALE_TO]},
+        said="How large",
+    ),
+    _row("scale", "upscaling_resize", gr.Slider, _slider(SCALE_RANGE, 0.05), part="extras"),
+    _row("max_side", "max_side_length", gr.Slider, _SIDE, part="extras"),
+    _row("width", "upscaling_resize_w", gr.Slider, _SIDE, part="extras"),
+    _row("height", "upscaling_resize_h", gr.Slider, _SIDE, part="extras"),
+    _row("crop", "upscaling_crop", gr.Checkbox, {}, part="extras"),
+    _row("keep_metadata", "keep_metadata", gr.Checkbox, {}, part="extras"),
 )

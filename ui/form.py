@@ -1,7 +1,7 @@
-"""The form of a tab: the table of fields bound to components on the page and to `GenerationRequest`."""
+"""The form of a tab: a table of fields bound to components on the page and to a request."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,36 +12,46 @@ from gradio.events import Dependency
 from backend.errors import InvalidRequest
 from backend.request import GenerationRequest, label
 from backend.settings import Settings
+from backend.upscaling.request import UpscaleRequest
 from ui.fields import FIELDS, Field
 
 # How all events of the page are: no work is done in one, so it waits in no queue, and nobody else may call it.
 SHORT_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 SHOWN = 40  # characters of what is no number that the message repeats
+SWITCHES = ("hires", "init.upscale", "init.inpainting.soft")  # parts of a request that are there or not
+# Texts of which nothing is a value too.
+_MAY_BE_EMPTY = frozenset(
+    {"prompt", "negative_prompt", "checkpoint"}
+    | {f"hires.{name}" for name in ("prompt", "negative_prompt", "checkpoint", "sampler", "schedule")}
+)
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,30}\s*")
 
 
 class Form:
-    """Components by the names they have in a request; order and position mean nothing.
+    """Components by the places they have in a request, ``init.inpainting.mask_blur``; order and position mean nothing.
 
-    Values arrive as the browser sent them (`preprocess=False`), so that it is `GenerationRequest` which says what is
-    wrong with one, in one voice for the page and for every other way in.
+    Values arrive as the browser sent them (`preprocess=False`), so that it is the request which says what is wrong with
+    one, in one voice for the page and for every other way in.
     """
 
-    def __init__(self, prefix: str, settings: Settings, suited: Mapping[str, Any]):
+    def __init__(self, prefix: str, settings: Settings, suited: Mapping[str, Any], table: Sequence[Field] = FIELDS):
         """`prefix` begins every element's id, such as ``txt2img``; `suited` values go before the settings'."""
-        self._prefix = prefix
+        self.prefix = prefix
         self._first = (settings, suited)
-        self._fields: dict[str, Field] = {field.name: field for field in FIELDS}
+        self._fields: dict[str, Field] = {field.name: field for field in table}
         self.components: dict[str, Block] = {}
+
+    def id(self, suffix: str) -> str:
+        """The id of an element of this tab."""
+        return f"{self.prefix}_{suffix}"
 
     def place(self, name: str, **options: Any) -> Component:
         """Put the field here in the layout; `options` go to the component besides the table's."""
         field = self._fields[name]
         component = field.make(
             value=_first_value(field, *self._first),
-            label=label(name),
-            elem_id=f"{self._prefix}_{field.suffix}",
-            **{**field.options, **options},
+            elem_id=self.id(field.suffix),
+            **{"label": field.label, **field.options, **options},
         )
         self.components[name] = component
         return component
@@ -56,8 +66,11 @@ class Form:
             if name in self._fields and isinstance(component, Component):
                 component.value = _first_value(self._fields[name], settings, suited)
 
-    def on(self, trigger: Callable[..., Dependency], act: Callable[..., Any], outputs: Any = None) -> Dependency:
-        """Call `act(request, **values)` on an event with the browser's request and all values by name.
+    def on(
+        self, trigger: Callable[..., Dependency], act: Callable[..., Any], outputs: Any = None, *, js: str | None = None
+    ) -> Dependency:
+        """Call `act(request, **values)` on an event with the browser's request and all values by name, as the script
+        `js` gives them back if there is one.
 
         No click is lost while another is under way.
         """
@@ -66,6 +79,7 @@ class Form:
             None,
             outputs,
             inputs_kwargs=self.components,
+            js=js,
             preprocess=False,
             trigger_mode="multiple",
             **SHORT_EVENT,
@@ -74,20 +88,64 @@ class Form:
     @staticmethod
     def request(values: Mapping[str, Any]) -> GenerationRequest:
         """The request that these values ask for. Raises `InvalidRequest` with a sentence."""
-        read = dict(values)
-        for name, value in values.items():
-            if name == "seed":
-                read[name] = _seed(value)
-            elif value is None and name not in ("prompt", "negative_prompt", "checkpoint"):
-                raise InvalidRequest(f"{label(name)} is empty; it needs a value.")
-            elif value is None:
-                read[name] = ""
-        return GenerationRequest.from_values(read)
+        on = without_parts(values)
+        read = filled({name: value for name, value in on.items() if name != "seed"})
+        if "seed" in on:
+            read["seed"] = _seed(on["seed"])
+        return GenerationRequest.from_values(_nested(read))
 
-    def updates(self, request: GenerationRequest) -> dict[Block, Any]:
-        """What to set so that the form asks for this request; the checkpoint is the caller's."""
-        values = {**asdict(request), "seed": str(request.seed)}
-        return {self.components[name]: values[name] for name in self._fields}
+    def updates(self, request: GenerationRequest | UpscaleRequest) -> dict[Block, Any]:
+        """What to set so that the form asks for this request; what has a part's switch off stays as it is. The
+        checkpoint, and what the form adopted besides, are the caller's."""
+        values = {**_flat(asdict(request)), "seed": str(request.seed)}
+        values |= {name: any(_within(place, name) for place in values) for name in SWITCHES}
+        return {self.components[name]: values[name] for name in self._fields if name in values}
+
+
+def without_parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without the switches, and without those of a part that is switched off."""
+    off = [name for name in SWITCHES if not values.get(name, True)]
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in SWITCHES and not any(_within(name, part) for part in off)
+    }
+
+
+def filled(values: Mapping[str, Any], said: Callable[[str], str] = label) -> dict[str, Any]:
+    """The values, of which none may be missing but texts. Raises `InvalidRequest` with the words that `said` has for
+    one."""
+    for name, value in values.items():
+        if value is None and name not in _MAY_BE_EMPTY:
+            raise InvalidRequest(f"{said(name)} is empty; it needs a value.")
+    return {name: "" if value is None else value for name, value in values.items()}
+
+
+def _within(name: str, part: str) -> bool:
+    return name.startswith(f"{part}.")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by their places as the object that they are places in."""
+    whole: dict[str, Any] = {}
+    for name, value in values.items():
+        *parts, last = name.split(".")
+        inner = whole
+        for part in parts:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return whole
+
+
+def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The inverse of `_nested`; what is not there has no place."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{place}{name}.")
+        elif value is not None:
+            flat[f"{place}{name}"] = value
+    return flat
 
 
 def _first_value(field: Field, settings: Settings, suited: Mapping[str, Any]) -> Any:

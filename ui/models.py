@@ -4,16 +4,18 @@ Nothing of that is in Python: `backend.server.models` answers the page's own scr
 it. What goes through Gradio is what its components must know of: the prompts, and which checkpoint is chosen.
 """
 
+from collections.abc import Sequence
+
 import gradio as gr
 
 from ui.form import Form
 from ui.pieces import model_cards
 
 
-def build(page: gr.Blocks, form: Form) -> gr.HTML:
+def build(page: gr.Blocks, forms: Sequence[Form]) -> gr.HTML:
     """Lay the tab out; what is returned tells of a checkpoint chosen there, by its event ``choose`` with a name."""
     cards = model_cards("models_cards")
-    prompts = [form.components["prompt"], form.components["negative_prompt"]]
+    prompts = [form.components[name] for form in forms for name in ("prompt", "negative_prompt")]
     tell = "() => dispatchEvent(new Event('atelier-prompts'))"
     # After the next frame, when Gradio has put the text into its field.
     later = f"() => requestAnimationFrame({tell})"

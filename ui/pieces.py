@@ -5,6 +5,7 @@ goes into a template: Gradio evaluates what comes out as a JavaScript template l
 would be run. Scripts put values in as text.
 """
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -38,15 +39,37 @@ def notice(elem_id: str, *, good: bool = False) -> gr.HTML:
     return place
 
 
-def live_view(elem_id: str) -> gr.HTML:
+def hint(words: str) -> gr.HTML:
+    """A quiet sentence of ours below some fields."""
+    return gr.HTML(f'<p class="hint">{words}</p>', js_on_load=None, apply_default_css=False)
+
+
+def live_view(tab: str) -> gr.HTML:
     """What happens, as it happens: the picture being made, the gallery of its job, the jobs and the history.
 
-    Everything shown there arrives over the live channel (`backend.server.live`) and is drawn by ``live_view.js``. What
-    it sends back to Python are two wishes, each with a job's id and a picture's number: ``reuse`` and ``reuse_seed``.
+    Everything shown there arrives over the live channel (`backend.server.live`) and is drawn by ``live_view.js``. Each
+    tab has one; what a person wishes for a picture goes through `wishes`.
     """
-    reuse = "reuse: (picture) => trigger('reuse', picture)"
-    seed = "reuseSeed: (picture) => trigger('reuse_seed', picture)"
-    return _drawn("live_view", elem_id, f"{{ {reuse}, {seed} }}")
+    view = _drawn("live_view", f"{tab}_results", json.dumps({"tab": tab}))
+    view.elem_classes = ["tab-results"]
+    return view
+
+
+def wishes(elem_id: str) -> gr.HTML:
+    """Not seen: what the page's scripts wish from Python for a picture, as events with a job's id and a picture's
+    number; what they have to do themselves comes back as the value. See `ui.next_steps`."""
+    # Gradio finds a component's own events by their quoted names in this text.
+    names = ("'reuse'", "'reuse_seed'", "'take'", "'vary'", "'recipe'")
+    sends = ", ".join(f"{name}: (wish) => trigger({name}, wish)" for name in names)
+    start = (
+        f"import(new URL('{BASE}/wishes.js', document.baseURI)).then((all) => all.start({{ {sends} }}, props, watch));"
+    )
+    return gr.HTML(html_template="<div></div>", js_on_load=start, apply_default_css=False, elem_id=elem_id)
+
+
+def picture_files(elem_id: str, *, folders: bool = False) -> gr.HTML:
+    """A place for pictures from the disk: dropped, pasted or chosen, whole folders too where `folders` says so."""
+    return _drawn("picture_files", elem_id, json.dumps({"name": elem_id, "folders": folders}))
 
 
 def status_chip(elem_id: str) -> gr.HTML:
@@ -56,7 +79,9 @@ def status_chip(elem_id: str) -> gr.HTML:
 
 def prompt_chips(elem_id: str) -> gr.HTML:
     """The LoRAs in the prompt as a row with their weights; nothing while there are none, neither there nor on disk."""
-    return _drawn("prompt_chips", elem_id)
+    chips = _drawn("prompt_chips", elem_id)
+    chips.elem_classes = ["tab-loras"]
+    return chips
 
 
 def model_cards(elem_id: str) -> gr.HTML:
@@ -65,9 +90,9 @@ def model_cards(elem_id: str) -> gr.HTML:
     return _drawn("models", elem_id, "{ choose: (name) => trigger('choose', { name }) }")
 
 
-def _drawn(name: str, elem_id: str, wishes: str = "{}") -> gr.HTML:
-    """The HTML file `name`, drawn by the function ``start`` of the script `name`, which is given the `wishes` that it
-    may send back to Python."""
+def _drawn(name: str, elem_id: str, more: str = "{}") -> gr.HTML:
+    """The HTML file `name`, drawn by the function ``start`` of the script `name`, which is also given what `more` says:
+    values, or the wishes that it may send back to Python."""
     # Gradio finds a component's own events by their quoted names in this text.
-    start = f"import(new URL('{BASE}/{name}.js', document.baseURI)).then((all) => all.start(element, {wishes}));"
+    start = f"import(new URL('{BASE}/{name}.js', document.baseURI)).then((all) => all.start(element, {more}));"
     return gr.HTML(html_template=read(f"{name}.html"), js_on_load=start, apply_default_css=False, elem_id=elem_id)

@@ -11,6 +11,7 @@ ROUTE = "/atelier/static"
 STYLES = (
     *("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings"),
     *("models", "models_bar", "models_card", "models_drawer", "models_panels", "models_lists", "prompt_chips"),
+    *("canvas", "canvas_tools", "canvas_proposals", "compare", "painted"),
 )
 BASE = ROUTE.lstrip("/")  # relative: it works below a proxy's path too
 # Linked, not given to Gradio as `css_paths`: it rewrites selectors, and breaks lists in :is() and what follows `body`.

@@ -52,12 +52,17 @@ class Identity:
     problem: str = ""
     suggested: tuple[str, ...] = ()
 
+    @property
+    def vae_family(self) -> str:
+        """The family of the autoencoder: latents mean the same to checkpoints that share it."""
+        return VAE_FAMILY.get(self.family, self.family)
+
     def fits(self, checkpoint: "Identity") -> bool:
         """Whether a LoRA, an embedding or a VAE can be used with `checkpoint`: what both tell of family and text widths
         must agree, and what one leaves open is no hindrance. The widths may be told apart or in sum, as SDXL's U-Net
         sees them."""
         if self.kind is Kind.VAE:
-            return not self.family or VAE_FAMILY.get(checkpoint.family, checkpoint.family) == self.family
+            return not self.family or checkpoint.vae_family == self.family
         if self.family and checkpoint.family and self.family != checkpoint.family:
             return False
         ours, theirs = self.context_widths, checkpoint.context_widths

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from backend.app import App, Options
 from backend.paths import ROOT
-from backend.server import live, models, pictures
+from backend.server import inputs, live, models, pictures
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
 from ui.app import mount
@@ -118,6 +118,7 @@ class Studio:
         web.include_router(live.router(self.app))
         web.include_router(pictures.router(self.app))
         web.include_router(models.router(self.app))
+        web.include_router(inputs.router(self.app))
         self._server = uvicorn.Server(
             uvicorn.Config(Guard(mount(web, self.app)), port=0, log_level="warning", ws="websockets-sansio")
         )

@@ -1,6 +1,8 @@
 // What the form does by itself, and what user scripts may call.
 
+import { withFiles, withPainting } from "./painted_tabs.js";
 import { studio } from "./studio.js";
+import { painter } from "./tabs.js";
 
 const STEP = 8;
 const RANGE = [64, 2048];
@@ -15,15 +17,17 @@ function withRatio(width, height, across, down) {
 }
 
 function setPrompt(text) {
-  const area = document.querySelector("#txt2img_prompt textarea");
+  const tab = painter();
+  const area = document.querySelector(`#${tab}_prompt textarea`);
   area.value = text;
   area.dispatchEvent(new Event("input", { bubbles: true }));
-  document.getElementById("txt2img_generate").focus();
+  document.getElementById(`${tab}_generate`).focus();
 }
 
-/** Show which ratio the size has. */
-function markRatio([width, height]) {
-  for (const chip of document.querySelectorAll("#txt2img_ratios button")) {
+/** The size that a tab's form has: shown as a ratio, and what a blank canvas begins with. */
+function tellSize(tab, [width, height]) {
+  atelier.sizes[tab] = [width, height];
+  for (const chip of document.querySelectorAll(`#${tab}_ratios button`)) {
     const [across, down] = chip.textContent.split(":").map(Number);
     const [likeWidth, likeHeight] = withRatio(width, height, across, down);
     chip.setAttribute("aria-pressed", String(likeWidth === width && likeHeight === height));
@@ -33,20 +37,23 @@ function markRatio([width, height]) {
 /** What the form's buttons and user scripts call. */
 export const atelier = {
   withRatio,
+  withPainting,
+  withFiles,
   setPrompt,
-  shownSeed: () => undefined,
+  tellSize,
+  sizes: {}, // [width, height] of the forms, by tab
+  shownSeeds: {}, // of the pictures on the stages, by tab
+  shownSeed: (tab = painter()) => atelier.shownSeeds[tab]?.(),
   interrupt: () => studio.order("interrupt"),
   skip: () => studio.order("skip"),
 };
 
 window.atelier = atelier;
-window.addEventListener("atelier-size", () => markRatio(window.atelierSize));
-if (window.atelierSize) markRatio(window.atelierSize);
 
 // On the document, because Gradio makes and removes the form's elements as it likes.
 document.addEventListener("click", (event) => {
-  if (event.target.closest?.("#txt2img_interrupt")) atelier.interrupt();
-  else if (event.target.closest?.("#txt2img_skip")) atelier.skip();
+  if (event.target.closest?.("button.ender.interrupt")) atelier.interrupt();
+  else if (event.target.closest?.("button.ender.skip")) atelier.skip();
 });
 
 // A button that shows an icon only says in a tooltip what it does.

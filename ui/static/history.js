@@ -1,6 +1,7 @@
 // The pictures of the last jobs, as a contact sheet.
 
 import { element, iconButton, reconcile, say } from "./elements.js";
+import { menuButton } from "./next_steps.js";
 import { download } from "./stage.js";
 import { studio } from "./studio.js";
 import { promptOf } from "./words.js";
@@ -11,7 +12,7 @@ export class History {
   #root;
   #acts;
 
-  /** @param acts {pin(picture), open(picture), reuse(picture), reuseSeed(picture)} */
+  /** @param acts {pin(picture), open(picture), reuse(picture), tell(sentence)} */
   constructor(root, acts) {
     this.#root = root;
     this.#acts = acts;
@@ -34,7 +35,7 @@ export class History {
     image.addEventListener("error", () => figure.classList.add("gone"));
     const pick = element(
       "button",
-      { type: "button", className: "pick", title: `${title}\nSeed ${picture.seed}`, onclick: () => this.#acts.pin(picture) },
+      { type: "button", className: "pick", title: Number(picture.seed) < 0 ? title : `${title}\nSeed ${picture.seed}`, onclick: () => this.#acts.pin(picture) },
       image,
     );
     pick.addEventListener("dblclick", () => this.#acts.open(picture));
@@ -42,8 +43,8 @@ export class History {
       "span",
       { className: "acts" },
       iconButton("sliders", "Reuse parameters", () => this.#acts.reuse(picture)),
-      iconButton("seed", "Reuse seed", () => this.#acts.reuseSeed(picture)),
       iconButton("download", "Download", () => download(picture)),
+      menuButton(picture, this.#acts.tell),
     );
     const figure = element("figure", {}, pick, acts);
     return figure;

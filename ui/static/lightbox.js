@@ -2,6 +2,7 @@
 
 import { copyText } from "./clipboard.js";
 import { element, icon, iconButton, say } from "./elements.js";
+import { renewSteps, stepButtons } from "./next_steps.js";
 import { download } from "./stage.js";
 import { studio } from "./studio.js";
 import { size } from "./words.js";
@@ -14,11 +15,9 @@ export class Lightbox {
   #image = element("img", { draggable: false, alt: "" });
   #zoom;
   #picture = null;
-  #acts;
+  #acts = null;
 
-  /** @param acts {reuse(picture), reuseSeed(picture)} */
-  constructor(acts) {
-    this.#acts = acts;
+  constructor() {
     this.#dialog = this.#build();
     this.#zoom = new Zoom(this.#dialog.querySelector(".view"), this.#image, {
       changed: (text) => say(this.#dialog.querySelector(".zoom"), text),
@@ -28,8 +27,10 @@ export class Lightbox {
     document.body.append(this.#dialog);
   }
 
-  open(picture) {
+  /** @param acts {reuse(picture), reuseSeed(picture), tell(sentence)}, those of the tab */
+  open(picture, acts) {
     this.#picture = picture;
+    this.#acts = acts;
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#dialog.focus(); // on itself: the arrow keys turn pages at once
     this.#render();
@@ -60,9 +61,11 @@ export class Lightbox {
       element(
         "div",
         { className: "wishes" },
-        this.#wish("sliders", "Reuse parameters", reuse(this.#acts.reuse)),
-        this.#wish("seed", "Reuse seed", reuse(this.#acts.reuseSeed)),
+        this.#wish("sliders", "Reuse parameters", reuse((picture) => this.#acts.reuse(picture))),
+        this.#wish("seed", "Reuse seed", reuse((picture) => this.#acts.reuseSeed(picture))),
       ),
+      element("h2", { textContent: "Next steps" }),
+      element("div", { className: "wishes steps" }, ...this.#steps()),
       element("h2", { textContent: "Parameters" }),
       element("pre", { className: "infotext", tabIndex: 0 }),
       this.#wish("copy", "Copy", () => this.#copy()),
@@ -80,6 +83,13 @@ export class Lightbox {
     );
   }
 
+  /** All but the comparison lead away from here. */
+  #steps() {
+    const buttons = stepButtons(() => this.#picture, { className: "wish", done: (sentence) => this.#acts.tell(sentence) });
+    for (const button of buttons) button.addEventListener("click", () => button.dataset.step === "compare" || this.#dialog.close());
+    return buttons;
+  }
+
   #wish(name, title, run) {
     const onclick = () => run(this.#picture);
     return element("button", { type: "button", className: "wish", onclick }, icon(name), element("span", { textContent: title }));
@@ -88,6 +98,8 @@ export class Lightbox {
   #render() {
     const picture = this.#picture;
     this.#image.src = picture.url;
+    renewSteps(this.#dialog, picture);
+    this.#dialog.querySelectorAll(".wishes .wish")[1].hidden = Number(picture.seed) < 0;
     this.#image.alt = picture.infotext.split("\n")[0];
     this.#zoom.of(picture);
     say(this.#dialog.querySelector(".infotext"), picture.infotext);

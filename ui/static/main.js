@@ -3,6 +3,8 @@ import { applyAppearance } from "./appearance.js";
 import { studio } from "./studio.js";
 import "./form.js";
 import "./keys.js";
+import "./prompt_drop.js";
+import "./running.js";
 import "./settings_search.js";
 
 applyAppearance();

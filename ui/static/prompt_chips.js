@@ -5,6 +5,7 @@ import { weightField } from "./models_weight.js";
 import { models } from "./models_store.js";
 import { lorasInPrompt, takeToken, weigh } from "./models_use.js";
 import { prompts } from "./prompt_tokens.js";
+import { goTo } from "./tabs.js";
 
 /** Keep a row of chips up to date; `drawn(number)` is called with how many there are. */
 export function chips(row, drawn) {
@@ -53,7 +54,7 @@ export function start(root) {
   const render = (number) => (place.hidden = number === 0 && !models.list.some(({ kind }) => kind === "lora"));
   add.addEventListener("click", () => {
     dispatchEvent(new CustomEvent("atelier-shelf", { detail: "loras" }));
-    document.querySelector("#tabs button[role=tab][data-tab-id=models]")?.click();
+    goTo("models");
   });
   chips(place.querySelector("ul"), render);
 }

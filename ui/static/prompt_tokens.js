@@ -1,6 +1,8 @@
 // LoRAs and words in the two prompts: found, put in where the caret was, and taken out again.
 
-const AREAS = { prompt: "#txt2img_prompt textarea", negative: "#txt2img_neg_prompt textarea" };
+import { painter } from "./tabs.js";
+
+const AREAS = { prompt: "prompt", negative: "neg_prompt" };
 const TOKEN = /<(lora|lyco):([^>]+)>/g;
 const NAMED = ["te", "unet", "dyn"]; // the values of a token in their order; backend/prompt/grammar.py
 
@@ -106,7 +108,7 @@ function moved(caret, before, after) {
   return caret >= before.length - last ? caret + after.length - before.length : same;
 }
 
-/** The two prompts on the page. Emits "change" when either is different, by whomever. */
+/** The two prompts of the tab that makes pictures. Emits "change" when either is different, by whomever. */
 class Prompts extends EventTarget {
   #carets = {};
   #known = "";
@@ -118,7 +120,7 @@ class Prompts extends EventTarget {
       if (which) this.#carets[which] = { place: target.selectionEnd, text: target.value };
     });
     document.addEventListener("input", ({ target }) => target.matches?.("textarea") && this.#look());
-    window.addEventListener("atelier-prompts", () => this.#look());
+    for (const news of ["atelier-prompts", "atelier-tab"]) window.addEventListener(news, () => this.#look());
   }
 
   text(which = "prompt") {
@@ -163,7 +165,7 @@ class Prompts extends EventTarget {
   }
 
   #area(which) {
-    return document.querySelector(AREAS[which]);
+    return document.querySelector(`#${painter()}_${AREAS[which]} textarea`);
   }
 
   #look() {

@@ -2,6 +2,7 @@
 
 import { element, iconButton, reconcile, say } from "./elements.js";
 import { atelier } from "./form.js";
+import { renewSteps, stepButtons } from "./next_steps.js";
 import { paint } from "./preview.js";
 import { studio } from "./studio.js";
 import { duration, promptOf, size, speed } from "./words.js";
@@ -35,7 +36,7 @@ export class Stage {
   #wanted = ""; // the picture or preview on the stage, or being decoded for it
   #ratio = { width: 1, height: 1 };
 
-  /** @param acts {pin(picture), follow(), open(picture), reuse(picture), reuseSeed(picture), say(sentence)} */
+  /** @param acts {pin(picture), follow(), open(picture), reuse(picture), reuseSeed(picture), tell(sentence)} */
   constructor(root, acts) {
     this.#root = root;
     this.acts = acts;
@@ -45,16 +46,17 @@ export class Stage {
     root.querySelector(".follow").addEventListener("click", () => acts.follow());
     root.querySelector(".retry").addEventListener("click", () => studio.order("retry", { job: this.failed }));
     root.querySelector(".caption .acts").append(...this.#acts());
+    root.querySelector(".steps").append(...stepButtons(() => this.current, { done: acts.tell }));
     root.querySelector(".examples").append(...EXAMPLES.map((prompt) => this.#example(prompt)));
     new ResizeObserver(() => this.#fit()).observe(this.#mat);
   }
 
   #acts() {
-    const act = (name, title, run) => iconButton(name, title, () => this.current && run(this.current));
+    const act = (name, title, run, className) => iconButton(name, title, () => this.current && run(this.current), className);
     return [
       act("expand", "Full size", (picture) => this.acts.open(picture)),
       act("sliders", "Reuse parameters", (picture) => this.acts.reuse(picture)),
-      act("seed", "Reuse seed", (picture) => this.acts.reuseSeed(picture)),
+      act("seed", "Reuse seed", (picture) => this.acts.reuseSeed(picture), "seeded"),
       act("download", "Download", download),
     ];
   }
@@ -69,12 +71,16 @@ export class Stage {
     this.#root.dataset.state = !job ? "empty" : live ? "live" : picture ? "picture" : "failed";
     this.#root.toggleAttribute("data-starter", this.#starter());
     this.#root.querySelector(".follow").hidden = !studio.running || live;
-    if (live) this.#ratio = { width: job.width, height: job.height };
+    // A job that enlarges does not know its size before it begins.
+    if (live) this.#ratio = { width: job.width || 1, height: job.height || 1 };
     else if (picture) this.#ratio = { width: picture.width, height: picture.height };
     this.#renderPicture(job, picture, live);
     this.#renderWords(job, picture, live);
     this.#renderPace();
     this.#renderStrip(job, picture);
+    renewSteps(this.#root.querySelector(".steps"), picture);
+    const seed = this.#root.querySelector(".acts .seeded");
+    seed.hidden = Number(picture?.seed) < 0;
     this.#fit();
   }
 
@@ -151,12 +157,12 @@ export class Stage {
     let left = "";
     let right = "";
     if (live && progress) {
-      left = `Step ${progress.step} of ${progress.steps}`;
-      if (progress.batches > 1) left += ` · batch ${progress.batch} of ${progress.batches}`;
+      left = `${job.steps ? "Step" : "Tile"} ${progress.step} of ${progress.steps}`;
+      if (progress.batches > 1) left += ` · ${job.steps ? "batch" : "picture"} ${progress.batch} of ${progress.batches}`;
       const remaining = duration(progress.remaining);
       right = [speed(progress.rate), remaining && `${remaining} left`].filter(Boolean).join(" · ");
     } else if (live) left = job.loading ? `Loading ${job.loading}` : "Starting";
-    else if (picture) left = `${size(picture)} · seed ${picture.seed}`;
+    else if (picture) left = Number(picture.seed) < 0 ? size(picture) : `${size(picture)} · seed ${picture.seed}`;
     say(this.#root.querySelector(".caption .what"), left);
     say(this.#root.querySelector(".caption .pace-words"), right);
     say(this.#root.querySelector(".fault .sentence"), job?.state === "failed" ? job.message : "");
@@ -189,7 +195,7 @@ export class Stage {
 
   #thumb(picture) {
     const image = element("img", { src: `${picture.url}?thumb=160`, alt: `Picture ${picture.index + 1}` });
-    const title = `Picture ${picture.index + 1}, seed ${picture.seed}`;
+    const title = `Picture ${picture.index + 1}${Number(picture.seed) < 0 ? "" : `, seed ${picture.seed}`}`;
     return element("button", { type: "button", title, onclick: () => this.acts.pin(picture) }, image);
   }
 

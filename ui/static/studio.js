@@ -43,6 +43,11 @@ class Studio extends EventTarget {
     this.#channel.open();
   }
 
+  /** Whether the server has told which jobs there are. */
+  get told() {
+    return this.#known !== null;
+  }
+
   get running() {
     return this.jobs.find((job) => job.state === "running") ?? null;
   }

@@ -35,7 +35,10 @@ export function size(thing) {
 }
 
 export function summary(job) {
-  const parts = [size(job), `${job.steps} ${job.steps === 1 ? "step" : "steps"}`, job.sampler];
+  // What only enlarges has no steps, and may not know its size yet.
+  const steps = job.steps && `${job.steps} ${job.steps === 1 ? "step" : "steps"}`;
+  const parts = [job.width && job.height && size(job), steps, job.sampler].filter(Boolean);
+  if (!parts.length && job.count === 1) parts.push("1 picture");
   if (job.count > 1) parts.push(`${job.count} pictures`);
   return parts.join(" · ");
 }

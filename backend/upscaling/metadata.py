@@ -1,0 +1,91 @@
+"""What a picture says of itself, and what an enlarged one says in addition, in A1111's words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from backend.infotext import quoted
+from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, PARAMETERS, REQUEST, USER_COMMENT
+from backend.upscaling.request import UpscaleRequest
+
+POSTPROCESSING = "postprocessing"  # the chunk that A1111's Extras tab adds
+LONGEST_TEXT = 1_000_000  # characters, of all texts in a file
+UNICODE, ASCII = b"UNICODE\0", b"ASCII\0\0\0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The texts in a picture's file: A1111's ``parameters``, our own request, and every other of a PNG by its name."""
+
+    infotext: str = ""
+    request: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the file at `path` says; nothing where it says nothing, or what cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            # A PNG's texts may stand behind its pixels, which are read for that.
+            texts = dict(picture.text) if isinstance(picture, PngImageFile) else {}
+            if sum(map(len, texts.values())) > LONGEST_TEXT:
+                return Metadata()
+            exif = picture.getexif()
+            comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
+            description = exif.get(IMAGE_DESCRIPTION)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, MemoryError, Image.DecompressionBombError):
+        return Metadata()
+    return Metadata(
+        infotext=texts.pop(PARAMETERS, "") or _comment(comment),
+        request=texts.pop(REQUEST, "") or _request(description),
+        others=texts,
+    )
+
+
+def _comment(data: object) -> str:
+    """Exif's UserComment: eight bytes name the alphabet, which for UTF-16 is written in either order of bytes."""
+    if not isinstance(data, bytes) or len(data) > 2 * LONGEST_TEXT:
+        return ""
+    mark, text = data[:8], data[8:]
+    if mark == ASCII:
+        return text.decode("ascii", errors="replace").rstrip("\0")
+    if mark != UNICODE:
+        return ""
+    # In most alphabets that parameters are written in, the upper byte is the smaller one.
+    swapped = sum(text[::2]) > sum(text[1::2])
+    return text.decode("utf-16-le" if swapped else "utf-16-be", errors="replace").rstrip("\0")
+
+
+def _request(description: object) -> str:
+    """Only ours: cameras write what they like there."""
+    return description if isinstance(description, str) and description.startswith("{") else ""
+
+
+def postprocessing(request: UpscaleRequest, width: int, height: int) -> str:
+    """What was done to a picture of that size, as A1111 writes it."""
+    target = request.target(width, height)
+    pairs: dict[str, object] = {}
+    if request.by_size:
+        pairs["Postprocess upscale to"] = f"{request.width or target.width}x{request.height or target.height}"
+    else:
+        pairs["Postprocess upscale by"] = f"{request.scale:g}"
+        if request.is_limited(width, height):
+            pairs["Max side length"] = request.max_side
+    if target.crop:
+        pairs["Postprocess crop to"] = f"{target.crop[0]}x{target.crop[1]}"
+    pairs["Postprocess upscaler"] = request.upscaler
+    if request.blended:
+        pairs["Postprocess upscaler 2"] = request.upscaler_2
+        pairs["Postprocess upscaler 2 visibility"] = f"{request.visibility_2:g}"
+    return ", ".join(f"{key}: {quoted(value)}" for key, value in pairs.items())
+
+
+def with_postprocessing(infotext: str, done: str) -> str:
+    """The ``parameters`` of the enlarged picture: those of the original, with what was done at their end."""
+    last = infotext.rpartition("\n")[2]
+    if not infotext:
+        return done
+    return f"{infotext}, {done}" if last.startswith("Steps: ") else f"{infotext}\n{done}"

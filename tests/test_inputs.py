@@ -1,0 +1,228 @@
+"""What people put in: every kind of file comes out right or is refused in a sentence, and no byte is lost."""
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from backend.app import App, Options
+from backend.errors import UserError
+from backend.inputs import MOST_BYTES, Inputs
+from backend.server import inputs
+from backend.server.guard import Guard
+from backend.server.json_door import JSON
+from tests.scripted import ScriptedWorker
+
+RED, BLUE = (200, 30, 40), (20, 40, 210)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Inputs:
+    return Inputs(tmp_path / "inputs")
+
+
+def halves(mode: str = "RGB", size: tuple[int, int] = (20, 12)) -> Image.Image:
+    """Left half red, right half blue."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture.convert(mode)
+
+
+def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    data = io.BytesIO()
+    image.save(data, format, **options)
+    return data.getvalue()
+
+
+def put(store: Inputs, data: bytes) -> Image.Image:
+    stored = store.put(data)
+    picture = store.picture(stored.name)
+    assert picture.size == (stored.width, stored.height) == store.size(stored.name)
+    folder = store.path(stored.name).parent
+    assert Inputs(folder).size(stored.name) == picture.size, "not only because it is remembered"
+    return picture
+
+
+def test_the_bytes_are_kept_as_they_came_under_their_hash(store: Inputs) -> None:
+    words = PngInfo()
+    words.add_text("parameters", "a red circle\nSteps: 3")
+    data = saved(halves(), pnginfo=words)
+    stored = store.put(data)
+    assert stored.name == hashlib.sha256(data).hexdigest()
+    assert store.path(stored.name).read_bytes() == data
+    assert store.put(data) == stored
+    assert [path.name for path in store.path(stored.name).parent.iterdir()] == [stored.name]
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_pixels_are_the_files(format: str, store: Inputs) -> None:
+    options = {"lossless": True} if format == "WEBP" else {}
+    assert put(store, saved(halves(), format, **options)).tobytes() == halves().tobytes()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_few_colours_are_rgb(mode: str, store: Inputs) -> None:
+    picture = put(store, saved(halves(mode)))
+    assert picture.mode == "RGB"
+    assert picture.tobytes() == halves(mode).convert("RGB").tobytes()
+
+
+def test_transparency_stays_and_an_opaque_alpha_goes(store: Inputs) -> None:
+    clear = halves("RGBA")
+    clear.putpixel((3, 3), (1, 2, 3, 0))
+    assert put(store, saved(clear)).getpixel((3, 3)) == (1, 2, 3, 0)
+    assert put(store, saved(halves("RGBA"))).mode == "RGB"
+    palette = halves().quantize(4)
+    index = palette.getpixel((0, 0))
+    picture = put(store, saved(palette, transparency=index))
+    assert picture.mode == "RGBA"
+    assert (np.asarray(picture)[0, 0, 3], np.asarray(picture)[0, 19, 3]) == (0, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_held_sideways_is_set_upright(orientation: int, store: Inputs) -> None:
+    """Each orientation is undone: the upright picture is turned the other way, and must come back."""
+    upright = halves()
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    lying = upright.transpose(turns[orientation]) if orientation in turns else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = put(store, saved(lying, exif=exif))
+    assert picture.size == (20, 12)
+    assert picture.tobytes() == upright.tobytes()
+    assert not picture.getexif().get(0x0112, 0) > 1
+
+
+def test_of_a_tiff_and_of_xmp_no_other_size_is_told(store: Inputs) -> None:
+    """Pillow sets a TIFF upright by itself, and XMP says nothing to browsers."""
+    tags = ImageFileDirectory_v2()
+    tags[0x0112] = 6
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    for data, size in (
+        (saved(halves(), "TIFF", tiffinfo=tags), (12, 20)),
+        (saved(halves(), "JPEG", xmp=xmp), (20, 12)),
+    ):
+        assert put(store, data).size == size
+
+
+def test_inks_become_light(store: Inputs) -> None:
+    picture = put(store, saved(halves("CMYK"), "JPEG", quality=95, subsampling=0))
+    assert picture.mode == "RGB"
+    assert np.abs(np.asarray(picture, int)[5, 2] - RED).max() < 24
+
+
+def test_sixteen_bits_are_scaled_not_cut(store: Inputs) -> None:
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    picture = put(store, saved(Image.fromarray(ramp)))
+    assert np.array_equal(np.asarray(picture)[..., 0], np.arange(256).reshape(16, 16))
+
+
+def test_of_an_animation_the_first_picture_counts(store: Inputs) -> None:
+    data = saved(halves(), "GIF", save_all=True, append_images=[Image.new("RGB", (20, 12), BLUE)], duration=50)
+    assert np.abs(np.asarray(put(store, data).convert("RGB"), int)[5, 2] - RED).max() < 12
+
+
+def test_one_pixel_and_twelve_thousand_are_pictures(store: Inputs) -> None:
+    assert put(store, saved(Image.new("RGB", (1, 1), RED))).getpixel((0, 0)) == RED
+    assert put(store, saved(Image.new("L", (12_000, 40), 7))).size == (12_000, 40)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that says it is so large and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [14_000, 60_000, 200_000])
+def test_a_bomb_is_refused_before_it_is_opened(side: int, store: Inputs) -> None:
+    with pytest.raises(UserError, match="pixels") as caught:
+        store.put(png_of(side, side))
+    assert str(caught.value).endswith("150 million are allowed.")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda: b"",
+        lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        lambda: saved(Image.effect_noise((200, 200), 90))[:9000],
+        lambda: png_of(50, 50),
+        lambda: b"GIF89a" + bytes(20),
+    ],
+)
+def test_what_is_no_whole_picture_is_a_sentence(broken: Callable[[], bytes], store: Inputs) -> None:
+    with pytest.raises(UserError, match="cannot be read as a picture"):
+        store.put(broken())
+
+
+@pytest.mark.parametrize("name", ["", "a" * 64, "../settings.json", "A" * 64, "0" * 63])
+def test_what_was_never_put_in_is_a_sentence(name: str, store: Inputs) -> None:
+    for look in (store.path, store.picture, store.size, store.media_type):
+        with pytest.raises(UserError, match="put it in again"):
+            look(name)
+
+
+@pytest.fixture
+def client(options: Options) -> Iterator[TestClient]:
+    app = App(options, worker=ScriptedWorker)
+    server = FastAPI()
+    server.include_router(inputs.router(app))
+    with TestClient(Guard(server), base_url="http://localhost") as client:
+        yield client
+    app.close()
+
+
+def test_a_picture_goes_in_and_comes_out(client: TestClient) -> None:
+    data = saved(halves(), "JPEG")
+    answer = client.post("/atelier/inputs", content=data)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, JSON)
+    stored = answer.json()
+    assert stored == {"name": hashlib.sha256(data).hexdigest(), "width": 20, "height": 12}
+    got = client.get(f"/atelier/inputs/{stored['name']}")
+    assert (got.content, got.headers["content-type"]) == (data, "image/jpeg")
+    assert "immutable" in got.headers["cache-control"]
+    again = client.get(f"/atelier/inputs/{stored['name']}", headers={"If-None-Match": got.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_what_is_wrong_is_said(client: TestClient) -> None:
+    answer = client.post("/atelier/inputs", content=b"no picture")
+    assert answer.status_code == 400
+    assert answer.json()["problem"].startswith("This file cannot be read as a picture")
+    assert client.get(f"/atelier/inputs/{'b' * 64}").status_code == 404
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(MOST_BYTES // (16 * 1024 * 1024) + 1):
+            yield bytes(16 * 1024 * 1024)
+
+    assert client.post("/atelier/inputs", content=endless()).status_code == 400
+
+
+@pytest.mark.parametrize("header", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_no_other_website_puts_anything_in(header: dict[str, str], client: TestClient) -> None:
+    assert client.post("/atelier/inputs", content=saved(halves()), headers=header).status_code == 403

@@ -1,0 +1,100 @@
+"""What the tabs that make pictures share: their buttons, handing a request to the queue, and remembering the form."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from backend.any_request import Request
+from backend.app import App
+from backend.errors import UserError
+from backend.server.owner import owner_of
+from ui.form import Form
+from ui.pieces import notice
+from ui.static_files import read
+
+# Values of a form that a reload must not bring back: they are remembered elsewhere.
+_ELSEWHERE = ("checkpoint", "painting", "inputs", "folder")
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The buttons of a tab, and the place for a sentence beside them."""
+
+    generate: gr.Button
+    message: gr.HTML
+
+
+def actions(form: Form, words: str = "Generate") -> Actions:
+    """Stand here in the layout: the button that makes pictures, Skip, Interrupt."""
+    with gr.Column(elem_id=form.id("actions"), elem_classes="tab-actions"):
+        message = notice(form.id("message"))
+        with gr.Row(elem_id=form.id("buttons"), elem_classes="tab-buttons"):
+            generate = gr.Button(words, variant="primary", elem_id=form.id("generate"), elem_classes="generate")
+            gr.Button("Skip", elem_id=form.id("skip"), elem_classes=["ender", "skip"])
+            gr.Button("Interrupt", elem_id=form.id("interrupt"), elem_classes=["ender", "interrupt"])
+    return Actions(generate, message)
+
+
+class Sender:
+    """Hands requests to the queue, in the order of the clicks."""
+
+    def __init__(self, app: App):
+        self._app = app
+        self._in_turn = asyncio.Lock()
+
+    def tie(
+        self,
+        form: Form,
+        button: gr.Button,
+        message: gr.HTML,
+        asked: Callable[[Mapping[str, Any]], Sequence[Request]],
+        js: str | None = None,
+    ) -> None:
+        """On each click queue what `asked` reads from the values, and say what is wrong with them if anything is."""
+
+        async def submit(request: gr.Request, **values: Any) -> str:
+            async with self._in_turn:  # on threads, quick clicks could overtake each other
+                return await asyncio.to_thread(self._submit, asked, request, values)
+
+        form.on(button.click, submit, message, js=js)
+
+    def _submit(
+        self, asked: Callable[[Mapping[str, Any]], Sequence[Request]], request: gr.Request, values: dict[str, Any]
+    ) -> str:
+        try:
+            owner = owner_here(request)
+            for each in asked(values):
+                self._app.queue.submit(each, owner)
+        except UserError as error:
+            return str(error)
+        return ""
+
+
+def owner_here(request: gr.Request) -> str:
+    """Whose browser sent this event. Raises `UserError` if it does not say."""
+    assert request.request is not None  # an event that waits in no queue comes with the browser's own request
+    return owner_of(request.request)
+
+
+def remember(page: gr.Blocks, form: Form) -> None:
+    """Keep what was typed through a reload, in the browser alone; the checkpoint is remembered by the settings."""
+    kept = {name: component for name, component in form.components.items() if name not in _ELSEWHERE}
+    fields: list[Any] = list(kept.values())
+    names = {"FORM_NAME": json.dumps(form.prefix), "FIELD_NAMES": json.dumps(list(kept))}
+    script = read("remember.js")
+    for name, text in names.items():
+        script = script.replace(name, text)
+    gr.on(
+        [field.change for field in fields],
+        None,
+        fields,
+        js=f"(...values) => {{ {script} keep(values); return []; }}",
+        api_visibility="private",
+    )
+    page.load(
+        None, fields, fields, js=f"(...values) => {{ {script} return restore(values); }}", api_visibility="private"
+    )

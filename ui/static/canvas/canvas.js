@@ -1,0 +1,436 @@
+// The canvas: the surface that is painted on. This is its public face; see `canvasOf` for how a tab comes by one.
+
+import { compare } from "../compare.js";
+import { element, iconButton, say } from "../elements.js";
+import { size } from "../words.js";
+import { BrushAct, fillAt, LassoAct, RectangleAct } from "./acts.js";
+import { Autosave } from "./autosave.js";
+import { around, BoxFrame, extended, ofRatio, snapped, within } from "./box.js";
+import { Delivery } from "./delivery.js";
+import { Gestures } from "./gestures.js";
+import { listen } from "./keys.js";
+import { changeMask, clear } from "./layer_acts.js";
+import { Painting } from "./painting.js";
+import { blank, fetched, pictureIn } from "./picture.js";
+import { Proposals } from "./proposals.js";
+import { Pointer } from "./ring.js";
+import { Settings } from "./settings.js";
+import { Tools } from "./tools.js";
+import { View } from "./view.js";
+import { toggleWhole } from "./whole.js";
+
+const PROBLEM_STAYS = 9000; // milliseconds
+const SIZE = 1024; // of a blank picture, where the form names none
+const SAVED = {
+  saved: "Saved in this browser",
+  waiting: "Saving",
+  failed: "Not saved: this browser's storage is full or forbidden",
+};
+
+/** Events: "change" (detail: `state`), "commit" (detail: what `commit` gave), "accept" (detail: the proposal). */
+export class Canvas extends EventTarget {
+  settings = new Settings();
+  view;
+  ready; // resolves when what was kept is there again
+  #root;
+  #painting;
+  #autosave;
+  #delivery;
+  #proposals;
+  #frame;
+  #gestures;
+  #ring;
+  #forget; // takes the keys away
+  #lastPoint = null; // where the last stroke ended
+  #saved = "saved";
+  #hiding = 0;
+
+  /** @param root the element of ../canvas.html  @param offers {mask, sketch, box}, what this canvas has */
+  constructor(root, name, offers = { mask: true, sketch: true, box: true }) {
+    super();
+    this.#root = root;
+    const more = { get: () => this.#kept(), put: (values) => this.#resume(values) };
+    this.#painting = new Painting((n) => this.#autosave.step(n));
+    this.#autosave = new Autosave(this.#painting, name, more, (how) => this.#tellSaved(how));
+    this.#delivery = new Delivery(this.#painting);
+    if (!offers.mask) this.settings.set(offers.sketch ? { layer: "sketch" } : { tool: "hand" });
+    this.#assemble(offers);
+    this.#connect(name);
+    this.ready = this.#autosave.resume().then(() => this.#changed());
+  }
+
+  #find(selector) {
+    return this.#root.querySelector(selector);
+  }
+
+  #assemble(offers) {
+    const painting = this.#painting;
+    this.view = new View(this.#find(".easel-view > canvas"), painting);
+    this.#frame = new BoxFrame(this.#find(".easel-box"), painting, this.view);
+    this.#ring = new Pointer(this.#find(".easel-view"), this.view, this.settings);
+    this.#proposals = new Proposals(this.#find(".proposals"), this.view, painting, {
+      changed: () => (this.#changed(), this.#autosave.schedule()),
+      accepted: (proposal) => this.dispatchEvent(new CustomEvent("accept", { detail: proposal })),
+      compare: (proposal) => this.#compareWith(proposal),
+      fault: (error) => this.#complain(error),
+    });
+    this.#gestures = new Gestures(this.view, {
+      begin: (event, point) => this.#begin(event, point),
+      hover: (event) => this.#ring.at(event),
+    });
+    new Tools(this.#find(".easel-rail"), this.#find(".easel-options"), this, this.settings, offers);
+    const zoom = (factor) => () => this.view.zoomTo(this.view.scale * factor);
+    this.#find(".easel-foot .acts").append(
+      iconButton("image", "Another picture", () => this.choose()),
+      iconButton("less", "Zoom out (-)", zoom(0.8), "narrower"),
+      element("span", { className: "zoom" }),
+      iconButton("add", "Zoom in (+)", zoom(1.25), "wider"),
+      iconButton("fit", "Fit (0)", () => this.view.fit()),
+      iconButton("actual", "One to one (1)", () => this.view.zoomTo(1), "exact"),
+      iconButton("expand", "Full screen (F)", () => this.toggleWhole()),
+    );
+  }
+
+  #connect(name) {
+    const root = this.#root;
+    this.#painting.addEventListener("change", () => this.#changed());
+    this.#painting.addEventListener("box", () => this.#renderFoot());
+    this.view.addEventListener("moved", () => this.#renderFoot());
+    this.settings.addEventListener("change", () => (this.#renderTool(), this.#autosave.schedule()));
+    this.#forget = listen(root, this);
+    root.addEventListener("dragover", (event) => event.preventDefault());
+    root.addEventListener("drop", (event) => this.take(event, event.dataTransfer));
+    for (const name of ["dragenter", "dragleave", "drop"]) {
+      root.addEventListener(name, (event) => {
+        if (name !== "dragleave" || !root.contains(event.relatedTarget))
+          root.toggleAttribute("data-over", name === "dragenter");
+      });
+    }
+    // After a click on a button the keys are the canvas's again.
+    root.addEventListener("click", (event) => event.detail && event.target.closest("button") && this.#focus());
+    this.#find(".choose").addEventListener("click", () => this.choose());
+    this.#find(".blank").addEventListener("click", () => {
+      const [width, height] = window.atelier?.sizes[name] ?? [];
+      this.#loadOrSay(blank(Number(width) || SIZE, Number(height) || SIZE));
+    });
+  }
+
+  #focus() {
+    this.#find(".easel-view").focus({ preventScroll: true });
+  }
+
+  // What others call
+
+  get state() {
+    const painting = this.#painting;
+    const { position, count } = painting.steps;
+    const list = this.#proposals?.list ?? [];
+    return Object.freeze({
+      hasPicture: painting.picture !== null,
+      pictureSize: [painting.width, painting.height],
+      hasMask: !painting.mask.empty,
+      hasSketch: !painting.sketch.empty,
+      box: painting.box && { ...painting.box },
+      layer: this.settings.layer,
+      tool: this.settings.tool,
+      undoable: position > 0,
+      redoable: position < count,
+      steps: count,
+      position,
+      proposals: list.length,
+      proposal: list.indexOf(this.#proposals?.current),
+      zoom: this.view?.scale ?? 1,
+      saved: this.#saved,
+    });
+  }
+
+  /** What lies over the canvas: [{url, left, top, width, height}]. */
+  get proposals() {
+    return this.#proposals.list;
+  }
+
+  get picture() {
+    return this.#painting.picture?.blob ?? null;
+  }
+
+  /**
+   * Begin with another picture, and with `layers` {mask, sketch} that were painted on it before: Blobs or addresses, as
+   * the picture itself. Rejects with a sentence, and then all is as it was.
+   */
+  async load(source, { layers = {} } = {}) {
+    await this.ready;
+    const read = async ([name, from]) => [name, await bytesOf(from)];
+    const blob = await bytesOf(source);
+    const files = Object.fromEntries(await Promise.all(Object.entries(layers).map(read)));
+    this.#gestures.finish(); // a line that is being drawn belongs to the picture before
+    await this.#painting.replace(blob, { what: "Another picture", layers: files });
+    this.#delivery.names = namesIn({ picture: source, ...layers });
+    await this.discard();
+    this.view.fit();
+  }
+
+  /** Send what changed, and say what the server calls it. */
+  async commit({ again = false } = {}) {
+    await this.ready;
+    // Only the beginning waits for its turn: one paints on while it is sent.
+    const { delivery } = await this.#painting.inTurn(() => ({ delivery: this.#delivery.commit(again) }));
+    const delivered = await delivery;
+    this.#autosave.schedule(); // the names are kept too
+    this.dispatchEvent(new CustomEvent("commit", { detail: delivered }));
+    return delivered;
+  }
+
+  /** Show results over the canvas: [{url, left, top, width, height}]. */
+  async propose(list) {
+    await this.ready;
+    this.#gestures.finish();
+    await this.#proposals.show(list);
+  }
+
+  accept() {
+    return this.#proposals.accept();
+  }
+
+  discard() {
+    return this.#proposals.discard();
+  }
+
+  browse(places) {
+    return this.#proposals.go(places);
+  }
+
+  /** @param place where the corner of `before` lies in `after`, where that is a larger canvas */
+  compare(before, after, place = null) {
+    return compare(before, after, place);
+  }
+
+  #compareWith({ url, left, top, width, height }) {
+    const painting = this.#painting;
+    const enlarged = !left && !top && Math.abs(width * painting.height - height * painting.width) < width + height;
+    this.compare(URL.createObjectURL(this.picture), url, enlarged ? null : { left, top });
+  }
+
+  undo() {
+    if (this.#gestures.cancel() || this.#proposals.list.length) return this.ready;
+    return this.#painting.undo();
+  }
+
+  redo() {
+    if (this.#gestures.acting || this.#proposals.list.length) return this.ready;
+    return this.#painting.redo();
+  }
+
+  setBox(box) {
+    this.#painting.placeBox(box && snapped(box));
+    this.view.fit();
+  }
+
+  outpaint(sides) {
+    this.setBox(extended(this.#painting.box ?? this.#painting.mask.bounds, sides));
+  }
+
+  zoomOut(factor) {
+    const { width, height } = this.#painting;
+    this.setBox(around(width, height, width * factor, height * factor));
+  }
+
+  fitRatio(across, down) {
+    this.setBox(ofRatio(this.#painting.width, this.#painting.height, across, down));
+  }
+
+  /** Save, and take nothing more: another canvas has come in this one's place. */
+  close() {
+    this.#forget();
+    return this.#autosave.close();
+  }
+
+  // What the tools and keys call
+
+  pick(tool, erasing = this.settings.erasing) {
+    if (tool === "box" && !this.#painting.box && this.#painting.picture) {
+      this.#painting.placeBox(within(this.#painting.width, this.#painting.height));
+    }
+    this.settings.set({ tool, erasing });
+  }
+
+  async maskAct(name) {
+    this.#gestures.finish();
+    this.#root.toggleAttribute("data-busy", true);
+    await changeMask(this.#painting, name, this.settings.by)
+      .catch((error) => this.#complain(error))
+      .finally(() => this.#root.removeAttribute("data-busy"));
+  }
+
+  clearLayer(name) {
+    this.#gestures.finish();
+    return clear(this.#painting, name);
+  }
+
+  toggleLayer(name) {
+    const { hidden } = this.view;
+    if (!hidden.delete(name)) hidden.add(name);
+    this.view.spoil();
+    this.settings.set({});
+  }
+
+  /** Space is held, or not any more: the pointer moves the view. */
+  hold(held) {
+    this.#gestures.spaceHeld = held;
+    this.#find(".easel-view").classList.toggle("held", held);
+  }
+
+  /** What Esc ends here, or null. */
+  escape() {
+    if (this.#gestures.acting) return () => this.#gestures.cancel();
+    if (this.#frame.cancel()) return () => {};
+    if (this.#proposals.list.length) return () => this.discard();
+    if (this.settings.tool === "dropper") return () => this.pick("brush");
+    if (this.#root.hasAttribute("data-whole")) return () => this.toggleWhole();
+    return null;
+  }
+
+  toggleWhole() {
+    return toggleWhole(this.#root);
+  }
+
+  choose() {
+    const input = element("input", { type: "file", accept: "image/*" });
+    input.addEventListener("change", () => input.files[0] && this.#loadOrSay(input.files[0]));
+    input.click();
+  }
+
+  /** What was dropped or pasted, where it is a picture. */
+  take(event, transfer) {
+    if (event.type === "drop") event.preventDefault();
+    const picture = pictureIn(transfer);
+    if (picture) {
+      event.preventDefault();
+      event.stopPropagation();
+      this.#loadOrSay(picture);
+    } else if (event.type === "drop") this.#complain(new Error("What was dropped is no picture."));
+  }
+
+  async #loadOrSay(source) {
+    try {
+      await this.load(source);
+      this.#focus();
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  // Pointer
+
+  #begin(event, point) {
+    const painting = this.#painting;
+    if (!painting.picture || this.#proposals.list.length) return null;
+    const { tool, layer } = this.settings;
+    const erasing = this.settings.erasing || event.button === 5; // a pen's other end
+    if (tool === "dropper" || (event.altKey && layer === "sketch")) return this.#takeColour(point, tool);
+    const settings = { ...this.settings.get(), erasing };
+    if (tool === "fill") return (fillAt(painting, settings, point), still);
+    if (tool === "lasso") return new LassoAct(painting, settings, (points) => this.#ring.outline(points));
+    if (tool === "rectangle") return new RectangleAct(painting, settings, (points) => this.#ring.outline(points));
+    if (tool !== "brush") return null;
+    const act = new BrushAct(painting, settings, event.shiftKey ? this.#lastPoint : null);
+    return { ...bound(act), add: (points) => ((this.#lastPoint = points.at(-1)), act.add(points)) };
+  }
+
+  #takeColour({ x, y }, tool) {
+    const { picture, sketch, width, height } = this.#painting;
+    const [column, row] = [Math.floor(x), Math.floor(y)];
+    if (column < 0 || row < 0 || column >= width || row >= height) return still;
+    const above = sketch.colourAt(column, row) ?? [0, 0, 0, 0];
+    const below = picture.colourAt(column, row);
+    const share = above[3] / 255;
+    const colour = [0, 1, 2].map((c) => Math.round(above[c] * share + below[c] * (1 - share)));
+    this.settings.set({ colour, other: this.settings.colour, tool: tool === "dropper" ? "brush" : tool });
+    return still;
+  }
+
+  // Showing
+
+  #kept() {
+    return { settings: this.settings.get(), sent: this.#delivery.names, proposals: this.#proposals.list };
+  }
+
+  #resume({ settings, sent, proposals }) {
+    this.settings.set(settings);
+    this.#delivery.names = sent;
+    this.#proposals.show(proposals);
+  }
+
+  #changed() {
+    const { state } = this;
+    this.#root.dataset.state = !state.hasPicture ? "empty" : state.proposals ? "proposing" : "ready";
+    this.#renderFoot();
+    this.#renderTool();
+    this.dispatchEvent(new CustomEvent("change", { detail: state }));
+  }
+
+  #renderTool() {
+    this.#root.dataset.tool = this.settings.tool;
+    this.#ring?.render();
+  }
+
+  #renderFoot() {
+    const { width, height, box } = this.#painting;
+    const words = [width && size({ width, height }), box && `box ${size(box)}`, width && SAVED[this.#saved]];
+    say(this.#find(".easel-foot .what"), words.filter(Boolean).join(" · "));
+    say(this.#find(".easel-foot .zoom"), `${Math.round(this.view.scale * 100)} %`);
+  }
+
+  #tellSaved(how) {
+    this.#saved = how;
+    this.#renderFoot();
+  }
+
+  #complain(error) {
+    const place = this.#find(".easel-problem");
+    say(place, error.message);
+    place.hidden = false;
+    clearTimeout(this.#hiding);
+    this.#hiding = setTimeout(() => (place.hidden = true), PROBLEM_STAYS);
+  }
+}
+
+const bytesOf = (source) => (typeof source === "string" || source instanceof URL ? fetched(source) : source);
+
+/** What the server calls those that came from its store. */
+function namesIn(sources) {
+  const named = Object.entries(sources).map(([part, source]) => [part, /\/inputs\/([0-9a-f]{64})$/.exec(String(source))?.[1]]);
+  return Object.fromEntries(named.filter(([, name]) => name));
+}
+
+/** A press that is done as soon as it began. */
+const still = { add() {}, frame: () => false, end() {}, cancel() {} };
+
+const bound = (act) => ({ frame: () => act.frame(), end: () => act.end(), cancel: () => act.cancel() });
+
+const canvases = new Map(); // name -> {promise, resolve, canvas}
+
+function place(name) {
+  if (!canvases.has(name)) canvases.set(name, Promise.withResolvers?.() ?? resolvers());
+  return canvases.get(name);
+}
+
+function resolvers() {
+  const made = {};
+  made.promise = new Promise((resolve) => (made.resolve = resolve));
+  return made;
+}
+
+/** The canvas of that name, as soon as its tab was opened and what was painted is there again. */
+export const canvasOf = (name) => place(name).promise;
+
+/** Called by Gradio's component. */
+export async function start(root, { name, ...offers }) {
+  const before = canvases.get(name)?.canvas;
+  if (before) canvases.delete(name);
+  await before?.close();
+  const canvas = new Canvas(root.querySelector(".easel"), name, offers);
+  const kept = place(name);
+  kept.canvas = canvas;
+  await canvas.ready;
+  kept.resolve(canvas);
+}

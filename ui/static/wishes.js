@@ -1,0 +1,32 @@
+// What Python is asked to do with a picture, and what it leaves for this page to do (ui/next_steps.py).
+
+import { bring } from "./painted_tabs.js";
+import { filesOf } from "./picture_files.js";
+import { studio } from "./studio.js";
+import { goTo } from "./tabs.js";
+
+const sends = {};
+
+/** Wish for something: "reuse", "reuse_seed", "take", "vary", "recipe". */
+export function wish(name, details) {
+  if (sends[name]) sends[name](details);
+  else complain("The page is not ready yet: wait a moment, and try again.");
+}
+
+/** Say what went wrong, where the person is. */
+export function complain(problem) {
+  studio.dispatchEvent(new CustomEvent("problem", { detail: problem.message ?? String(problem) }));
+}
+
+/** Called by Gradio's component. */
+export function start(all, props, watch) {
+  Object.assign(sends, all);
+  watch("value", () => props.value && follow(props.value).catch(complain));
+}
+
+async function follow({ problem, tab, canvas, files }) {
+  if (problem) return complain(problem);
+  if (tab) goTo(tab);
+  if (files) (await filesOf("extras_files")).show(files);
+  if (canvas) await bring(tab, canvas);
+}
