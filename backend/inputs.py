@@ -187,7 +187,8 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
         image.load()
     exif = Image.Exif()
     exif.load(image.info.get("exif") or b"")
-    return image.size[::-1] if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else image.size
+    width, height = image.size
+    return (height, width) if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else (width, height)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
