@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
+SIDECAR = ".txt"
 PARAMETERS = "parameters"  # the chunk A1111 and everybody after it reads
 REQUEST = "atelier"  # our own: the request as lossless JSON
-USER_COMMENT, IMAGE_DESCRIPTION, EXIF_IFD = 0x9286, 0x010E, 0x8769
+MADE_WITH = "atelier_made_with"  # and which files and which machine made it
+USER_COMMENT, IMAGE_DESCRIPTION, MAKER_NOTE, EXIF_IFD = 0x9286, 0x010E, 0x927C, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
 NUMBER = "[number]"
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -63,17 +65,22 @@ class Outputs:
         chosen = self._settings().output_folder
         return Path(chosen) if chosen else self._default_folder
 
-    def save(self, image: Image.Image, request: GenerationRequest, *, infotext: str, schedule: str) -> Path:
+    def save(
+        self, image: Image.Image, request: GenerationRequest, *, infotext: str, schedule: str, made_with: str = ""
+    ) -> Path:
         """Write one picture below ``txt2img/DATE/``, or ``img2img/DATE/`` if it began with one, and return its path.
 
-        `request` is the one for this very picture.
+        `request` is the one for this very picture, `made_with` a `Provenance` as JSON.
         Raises `OutputError` with a sentence when the disk says no.
         """
         settings = self._settings()
         folder = self.folder / ("img2img" if request.init else "txt2img") / time.strftime("%Y-%m-%d")
-        suffix, data = _encode_whole(image, settings, infotext, request.to_json())
+        chunks = {MADE_WITH: made_with} if made_with else NONE
+        suffix, data = _encode_whole(image, settings, infotext, request.to_json(), chunks)
         pattern = settings.name_pattern
-        return self._write(folder, pattern, lambda number: file_name(pattern, request, number, schedule) + suffix, data)
+        path = self._write(folder, pattern, lambda number: file_name(pattern, request, number, schedule) + suffix, data)
+        self._write_beside(path, infotext)
+        return path
 
     def save_extra(self, image: Image.Image, *, infotext: str, request: str, chunks: Mapping[str, str] = NONE) -> Path:
         """Write a picture that was made of another one below ``extras/DATE/`` and return its path. Its name is its
@@ -81,7 +88,18 @@ class Outputs:
         names. Raises `OutputError` with a sentence when the disk says no."""
         folder = self.folder / "extras" / time.strftime("%Y-%m-%d")
         suffix, data = _encode_whole(image, self._settings(), infotext, request, chunks)
-        return self._write(folder, NUMBER, lambda number: f"{number:05d}{suffix}", data)
+        path = self._write(folder, NUMBER, lambda number: f"{number:05d}{suffix}", data)
+        self._write_beside(path, infotext)
+        return path
+
+    def _write_beside(self, path: Path, infotext: str) -> None:
+        """The text file that the settings may ask for. The picture is saved: that this fails is no fault of the job."""
+        if not self._settings().save_text or not infotext:
+            return
+        try:
+            create_atomically(path.with_suffix(SIDECAR), f"{infotext}\n".encode())
+        except OSError as error:
+            log.warning("The text file beside %s could not be written: %s", path.name, error)
 
     def _write(self, folder: Path, pattern: str, name: Callable[[int], str], data: bytes) -> Path:
         """Write a file under the next number of its folder, `name(number)`."""
@@ -126,8 +144,9 @@ def _encode_whole(
 def encode(
     image: Image.Image, format: str, quality: int, infotext: str, request: str, chunks: Mapping[str, str] = NONE
 ) -> bytes:
-    """The file's bytes: PNG with two text chunks and such `chunks` as there are, or JPEG and WebP with the infotext in
-    Exif's UserComment (as A1111 writes it: ``UNICODE`` and UTF-16) and the request in ImageDescription."""
+    """The file's bytes: PNG with two text chunks and such `chunks` as there are, or JPEG, WebP and AVIF with the
+    infotext in Exif's UserComment (as A1111 writes it: ``UNICODE`` and UTF-16), the request in ImageDescription, and
+    what it was made with in MakerNote. Raises `ValueError` for what the format has no room for."""
     data = io.BytesIO()
     if format == "png":
         texts = PngInfo()
@@ -138,11 +157,23 @@ def encode(
     exif = Image.Exif()
     exif[IMAGE_DESCRIPTION] = request
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf-16-be")
+    if chunks.get(MADE_WITH):
+        exif.get_ifd(EXIF_IFD)[MAKER_NOTE] = chunks[MADE_WITH].encode()
     if format == "webp":
         image.save(data, "WEBP", quality=quality, lossless=quality == 100, exif=exif)
+    elif format == "avif":
+        _save_avif(image, data, quality, exif)
     else:
         image.convert("RGB").save(data, "JPEG", quality=quality, exif=exif, subsampling=0)
     return data.getvalue()
+
+
+def _save_avif(image: Image.Image, data: io.BytesIO, quality: int, exif: Image.Exif) -> None:
+    """Without a codec's subsampling, so that a red line on blue stays one; not every Pillow has the codec."""
+    try:
+        image.save(data, "AVIF", quality=quality, subsampling="4:4:4", exif=exif)
+    except KeyError as error:
+        raise ValueError("this Pillow was built without it") from error
 
 
 def file_name(pattern: str, request: GenerationRequest, number: int, schedule: str) -> str:

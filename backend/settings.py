@@ -27,17 +27,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    image_format: Literal["png", "jpeg", "webp"] = Field(
+    image_format: Literal["png", "jpeg", "webp", "avif"] = Field(
         default="png",
         title="File format",
-        description="PNG keeps every pixel. JPEG and WebP are smaller and carry the same parameters.",
+        description="PNG keeps every pixel. JPEG, WebP and AVIF are smaller and carry the same parameters.",
         json_schema_extra={"section": "Saving"},
     )
     image_quality: int = Field(
         default=92,
         ge=1,
         le=100,
-        title="JPEG and WebP quality",
+        title="JPEG, WebP and AVIF quality",
         description="From 1 to 100; 100 in WebP is lossless.",
         json_schema_extra={"section": "Saving"},
     )
@@ -55,6 +55,12 @@ class Settings(BaseModel):
         title="Output folder",
         description="Where pictures go: a full path, or empty for the outputs folder of the data folder. "
         "Pictures lie in txt2img/DATE below it.",
+        json_schema_extra={"section": "Saving"},
+    )
+    save_text: bool = Field(
+        default=False,
+        title="Text file beside each picture",
+        description="The parameters once more, in a .txt of the picture's name.",
         json_schema_extra={"section": "Saving"},
     )
     save_interrupted: bool = Field(

@@ -10,7 +10,8 @@ from PIL import Image
 from backend.app import App
 from backend.errors import Skipped, UserError
 from backend.events import ImageReady, Loading, Progress
-from backend.infotext import write_infotext
+from backend.infotext.provenance import FileHashes
+from backend.infotext.write import write_infotext
 from backend.jobs import Job
 from backend.request import GenerationRequest
 from starter.scenes import COLOURS, SUBJECTS, Scene, draw
@@ -72,7 +73,7 @@ class ScriptedWorker:
         job.check()
 
     def _save(self, request: GenerationRequest, job: Job, index: int, picture: Image.Image) -> None:
-        infotext = write_infotext(request, schedule="Karras", model_hash="0123456789")
+        infotext = write_infotext(request, FileHashes(checkpoint="0123456789"), schedule="Karras")
         path = self._app.outputs.save(picture, request, infotext=infotext, schedule="Karras")
         job.emit(
             ImageReady(

@@ -9,7 +9,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from backend.errors import OutputError
-from backend.infotext import write_infotext
+from backend.infotext.provenance import FileHashes
+from backend.infotext.write import write_infotext
 from backend.init_image import HiresFix, InitImage, Inpainting, SoftInpainting
 from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, USER_COMMENT, Outputs, file_name
 from backend.request import GenerationRequest
@@ -18,7 +19,7 @@ from backend.settings import Settings
 REQUEST = GenerationRequest(
     prompt="a red boat, Zoë", negative_prompt="blue", seed=7, checkpoint="sub/starter", width=64
 )
-INFOTEXT = write_infotext(REQUEST, schedule="Karras", model_hash="0123456789")
+INFOTEXT = write_infotext(REQUEST, FileHashes(checkpoint="0123456789"), schedule="Karras")
 
 
 def save(folder: Path, settings: Settings, request: GenerationRequest = REQUEST, infotext: str = INFOTEXT) -> Path:
@@ -37,13 +38,13 @@ def test_infotext_is_written_as_a1111_writes_it() -> None:
 
 def test_infotext_leaves_out_what_is_not_set_and_quotes_what_needs_it() -> None:
     request = replace(REQUEST, negative_prompt="", clip_skip=2, cfg_scale=7.5, checkpoint="odd, name: x")
-    lines = write_infotext(request, schedule="Automatic", model_hash="0").splitlines()
+    lines = write_infotext(request, FileHashes(checkpoint="0"), schedule="Automatic").splitlines()
     assert len(lines) == 2
     assert 'CFG scale: 7.5, Seed: 7, Size: 64x512, Model hash: 0, Model: "odd, name: x", Clip skip: 2, RNG' in lines[1]
 
 
 def parameters(request: GenerationRequest, *, edits: bool = False, inpaints: bool = False) -> str:
-    text = write_infotext(request, schedule="Karras", model_hash="0", edits=edits, inpaints=inpaints)
+    text = write_infotext(request, FileHashes(checkpoint="0"), schedule="Karras", edits=edits, inpaints=inpaints)
     return text.splitlines()[-1]
 
 
@@ -92,8 +93,8 @@ def test_a_png_carries_both_recipes_and_every_pixel(tmp_path: Path) -> None:
     assert path.name == "00000-7.png"
 
 
-@pytest.mark.parametrize("format", ["jpeg", "webp"])
-def test_jpeg_and_webp_carry_both_recipes(format: Literal["jpeg", "webp"], tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["jpeg", "webp", "avif"])
+def test_other_formats_carry_both_recipes(format: Literal["jpeg", "webp", "avif"], tmp_path: Path) -> None:
     path = save(tmp_path, Settings(image_format=format))
     with Image.open(path) as picture:
         exif = picture.getexif()
@@ -103,13 +104,34 @@ def test_jpeg_and_webp_carry_both_recipes(format: Literal["jpeg", "webp"], tmp_p
         assert GenerationRequest.from_json(exif[IMAGE_DESCRIPTION]) == REQUEST
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("jpeg", ".png"), ("webp", ".webp")])
+def test_a_text_file_lies_beside_the_picture_where_that_is_asked_for(tmp_path: Path) -> None:
+    assert not list(save(tmp_path, Settings()).parent.glob("*.txt"))
+    path = save(tmp_path, Settings(save_text=True))
+    assert path.with_suffix(".txt").read_text(encoding="utf-8") == f"{INFOTEXT}\n"
+    again = save(tmp_path, Settings(save_text=True, name_pattern="[seed]"))
+    assert again.with_suffix(".txt").exists()
+
+
+def test_a_text_file_that_cannot_be_written_costs_no_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outputs = Outputs(lambda: Settings(save_text=True), tmp_path)
+
+    def made() -> Path:
+        return outputs.save(Image.new("RGB", (8, 8)), REQUEST, infotext=INFOTEXT, schedule="Karras")
+
+    taken = made().with_name("00001-7.txt")
+    taken.write_text("somebody's")
+    assert made() == taken.with_suffix(".png")
+    assert taken.read_text() == "somebody's"
+    assert "could not be written" in caplog.text
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("jpeg", ".png"), ("webp", ".webp"), ("avif", ".avif")])
 def test_a_recipe_too_long_for_the_format_costs_neither_it_nor_the_picture(
     format: Literal["jpeg", "webp"], suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Exif in a JPEG ends at 64 KiB; the request alone has six bytes for each of these characters."""
     request = replace(REQUEST, prompt="夜" * 9000)
-    infotext = write_infotext(request, schedule="Karras", model_hash="0123456789")
+    infotext = write_infotext(request, FileHashes(checkpoint="0123456789"), schedule="Karras")
     path = save(tmp_path, Settings(image_format=format), request, infotext)
     assert path.suffix == suffix
     assert [record.message for record in caplog.records] == (

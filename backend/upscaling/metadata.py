@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
-
-from backend.infotext import quoted
-from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, PARAMETERS, REQUEST, USER_COMMENT
+from backend.infotext.containers import read_texts
+from backend.infotext.values import quoted
+from backend.outputs import MADE_WITH, PARAMETERS, REQUEST
 from backend.upscaling.request import UpscaleRequest
 
 POSTPROCESSING = "postprocessing"  # the chunk that A1111's Extras tab adds
 LONGEST_TEXT = 1_000_000  # characters, of all texts in a file
-UNICODE, ASCII = b"UNICODE\0", b"ASCII\0\0\0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,41 +24,22 @@ class Metadata:
 
 def read_metadata(path: Path) -> Metadata:
     """What the file at `path` says; nothing where it says nothing, or what cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            # A PNG's texts may stand behind its pixels, which are read for that.
-            texts = dict(picture.text) if isinstance(picture, PngImageFile) else {}
-            if sum(map(len, texts.values())) > LONGEST_TEXT:
-                return Metadata()
-            exif = picture.getexif()
-            comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
-            description = exif.get(IMAGE_DESCRIPTION)
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, MemoryError, Image.DecompressionBombError):
+    found = read_texts(path)
+    if found is None or found.kind == "text":
         return Metadata()
+    texts = dict(found.chunks) if found.kind == "PNG" else {}
+    if sum(map(len, texts.values())) > LONGEST_TEXT:
+        return Metadata()
+    if found.kind != "PNG" and "MakerNote" in found.exif:
+        note = found.exif["MakerNote"]
+        texts |= {MADE_WITH: note} if note.startswith("{") else {}
+    description = found.exif.get("ImageDescription", "")
     return Metadata(
-        infotext=texts.pop(PARAMETERS, "") or _comment(comment),
-        request=texts.pop(REQUEST, "") or _request(description),
+        infotext=texts.pop(PARAMETERS, "") or found.exif.get("UserComment", ""),
+        # Only ours: cameras write what they like there.
+        request=texts.pop(REQUEST, "") or (description if description.startswith("{") else ""),
         others=texts,
     )
-
-
-def _comment(data: object) -> str:
-    """Exif's UserComment: eight bytes name the alphabet, which for UTF-16 is written in either order of bytes."""
-    if not isinstance(data, bytes) or len(data) > 2 * LONGEST_TEXT:
-        return ""
-    mark, text = data[:8], data[8:]
-    if mark == ASCII:
-        return text.decode("ascii", errors="replace").rstrip("\0")
-    if mark != UNICODE:
-        return ""
-    # In most alphabets that parameters are written in, the upper byte is the smaller one.
-    swapped = sum(text[::2]) > sum(text[1::2])
-    return text.decode("utf-16-le" if swapped else "utf-16-be", errors="replace").rstrip("\0")
-
-
-def _request(description: object) -> str:
-    """Only ours: cameras write what they like there."""
-    return description if isinstance(description, str) and description.startswith("{") else ""
 
 
 def postprocessing(request: UpscaleRequest, width: int, height: int) -> str:
