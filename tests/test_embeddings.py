@@ -15,9 +15,11 @@ from backend.families import FAMILIES, identify
 from backend.families.clip_tokenizer import clip_tokenizer
 from backend.families.denoising import conditionings
 from backend.model_manager.header import read_header
+from backend.prompt.chunking import chunks, count_tokens
 from backend.prompt.embeddings import Inversions, TextualInversion, inversions_in, placed, read_inversion
-from backend.prompt.encode import chunks, encode
+from backend.prompt.encode import Reading, encode, words_of
 from backend.request import GenerationRequest
+from backend.sampling.conditioning import Conditioning
 from tests.checkpoints import tiny, tiny_networks, write_single_file
 
 START, END = 49406, 49407
@@ -36,6 +38,18 @@ def text_encoder() -> CLIPTextModel:
 
 def ids(tokenizer: CLIPTokenizer, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False).input_ids
+
+
+def encoded(text_encoder: CLIPTextModel, texts: list[str], known: Inversions | None = None) -> list[Conditioning]:
+    """The texts as prompts of their own."""
+    groups = encode(
+        clip_tokenizer(),
+        [(CLIP_L, text_encoder)],
+        [[text] for text in texts],
+        reading=Reading(),
+        inversions=known,
+    )
+    return [said for (said,) in groups]
 
 
 def trained(name: str, *shapes: tuple[int, int]) -> TextualInversion:
@@ -136,13 +150,53 @@ def test_vectors_keep_together_in_their_chunk(tokenizer: CLIPTokenizer) -> None:
     assert chunks(tokenizer, "mine") == chunks(tokenizer, "mine", Inversions([], (64,), tokenizer))
 
 
+def test_vectors_move_on_with_what_follows_the_last_comma(tokenizer: CLIPTokenizer) -> None:
+    inversion = trained("mine", (3, 64))
+    known = Inversions([inversion], (64,), tokenizer)
+    first, second = chunks(tokenizer, "tree " * 69 + ", a mine boat tree", known)
+    assert first.places == ()
+    assert first.tokens[70:72] == [*ids(tokenizer, ","), END]
+    assert second.places == ((2, inversion),)
+    assert second.tokens[5:7] == ids(tokenizer, "boat tree")
+
+
+def test_vectors_have_the_weight_of_their_name(tokenizer: CLIPTokenizer) -> None:
+    known = Inversions([trained("mine", (2, 64))], (64,), tokenizer)
+    (only,) = chunks(tokenizer, "a (mine:1.5) boat", known)
+    assert only.weights == (1, 1, 1.5, 1.5, *[1] * 73)
+
+
+def test_the_count_is_that_of_the_vectors(tokenizer: CLIPTokenizer) -> None:
+    known = Inversions([trained("mine", (10, 64))], (64,), tokenizer)
+    assert count_tokens(tokenizer, "a mine boat", known) == (12, 75)
+    assert count_tokens(tokenizer, "tree " * 70 + "mine", known) == (85, 150)
+
+
+def test_words_that_stand_there_for_some_time_are_found(tokenizer: CLIPTokenizer) -> None:
+    """Wherever they stand, once each, and not in comments."""
+    inversions = {name: trained(name, (1, 64)) for name in ("mine", "hers", "his", "theirs")}
+    known = Inversions(inversions.values(), (64,), tokenizer)
+    found = words_of(tokenizer, ["[a:(mine:1.2):0.5] [boat|hers|mine] # theirs", "[[his::3]:9]"], known)
+    assert {inversion.name for inversion in found} == {"mine", "hers", "his"}
+    assert len(found) == 3
+
+
+def test_the_same_vectors_have_the_same_digest() -> None:
+    vectors = torch.randn(2, 4)
+    one = TextualInversion("one", (vectors,))
+    assert one.digest == TextualInversion("other", (vectors.clone(),)).digest
+    assert one.digest != TextualInversion("one", (vectors.flip(0),)).digest
+    assert one.digest != TextualInversion("one", (vectors.reshape(4, 2),)).digest
+    assert TextualInversion("half", (vectors.bfloat16(),)).digest != one.digest
+
+
 def test_the_encoder_sees_the_vectors_where_the_name_stood(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel
 ) -> None:
     """Against the same network with the vectors written into its table, as diffusers does it."""
     inversion = trained("mine", (2, 64))
     known = Inversions([inversion], (64,), tokenizer)
-    (ours,) = encode(tokenizer, [(CLIP_L, text_encoder)], ["a mine boat"], inversions=known)
+    (ours,) = encoded(text_encoder, ["a mine boat"], known)
     a, boat = ids(tokenizer, "a boat")
     spare = [1000, 2000]
     table: Any = text_encoder.get_input_embeddings().weight
@@ -151,7 +205,7 @@ def test_the_encoder_sees_the_vectors_where_the_name_stood(
     expected = text_encoder(torch.tensor([[START, a, *spare, boat, *[END] * 72]])).last_hidden_state[0]
     table.data.copy_(before)
     assert torch.equal(ours.context, expected)
-    (plain,) = encode(tokenizer, [(CLIP_L, text_encoder)], ["a mine boat"])
+    (plain,) = encoded(text_encoder, ["a mine boat"])
     assert not torch.equal(ours.context, plain.context)
 
 
@@ -162,8 +216,8 @@ def test_a_vector_that_is_a_tokens_own_changes_nothing(tokenizer: CLIPTokenizer,
     row = table[tree : tree + 1].clone()
     known = Inversions([TextualInversion("mine", (row,))], (64,), tokenizer)
     texts = ["a red boat", "a mine, a boat"]
-    with_vector = encode(tokenizer, [(CLIP_L, text_encoder)], texts, inversions=known)
-    with_word = encode(tokenizer, [(CLIP_L, text_encoder)], ["a red boat", "a tree, a boat"])
+    with_vector = encoded(text_encoder, texts, known)
+    with_word = encoded(text_encoder, ["a red boat", "a tree, a boat"])
     for ours, theirs in zip(with_vector, with_word, strict=True):
         assert torch.equal(ours.context, theirs.context)
 
@@ -197,7 +251,8 @@ def test_it_works_in_both_prompts_of_every_family(name: str, tmp_path: Path) -> 
     request = GenerationRequest(prompt="a mine boat", negative_prompt="mine", seed=1)
     ours = conditionings(request, family, networks, clip_tokenizer(), known)
     plain = conditionings(request, family, networks, clip_tokenizer())
-    for with_vectors, without in zip(ours, plain, strict=True):
+    for prompt in ("cond", "uncond"):
+        (with_vectors,), (without,) = (getattr(words, prompt).at(0) for words in (ours, plain))
         assert with_vectors.context.shape == without.context.shape
         # The second word on: what stands before the name cannot see it.
         changed = (with_vectors.context != without.context).any(dim=-1)

@@ -1,11 +1,14 @@
 """Textual inversion (Gal et al. 2022): words that a person has trained, as vectors in place of tokens."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -13,8 +16,9 @@ from transformers import CLIPTokenizer
 
 from backend.errors import ModelFileError
 from backend.model_manager.header import read_header
+from backend.prompt.chunking import CHUNK, Names
 
-MOST_VECTORS = 75  # one chunk of a prompt
+MOST_VECTORS = CHUNK
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,15 @@ class TextualInversion:
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(vector.shape[1] for vector in self.vectors)
+
+    @cached_property
+    def digest(self) -> str:
+        """The same for the same vectors."""
+        found = hashlib.sha256()
+        for vector in self.vectors:
+            found.update(f"{vector.dtype}{tuple(vector.shape)}".encode())
+            found.update(vector.contiguous().view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
     def __len__(self) -> int:
         """How many tokens it takes the place of."""
@@ -73,27 +86,22 @@ class Inversions:
     ):
         """`widths` are those of the checkpoint's text encoders. An inversion of other widths is left out, and stays
         what its name means as ordinary words; `skipped` has the sentence by name."""
-        self._by_first: dict[int, list[tuple[list[int], TextualInversion]]] = {}
+        fitting: dict[str, TextualInversion] = {}
         skipped = dict(skipped or {})
         for inversion in found:
-            ids: list[int] = tokenizer(inversion.name, add_special_tokens=False).input_ids
-            if inversion.widths != tuple(widths):
+            if inversion.widths == tuple(widths):
+                fitting[inversion.name] = inversion
+            else:
                 skipped[inversion.name] = (
                     f"The embedding {inversion.name} is for another kind of checkpoint: its vectors are "
                     f"{_in_words(inversion.widths)} wide, this one's are {_in_words(widths)}."
                 )
-            elif ids:
-                self._by_first.setdefault(ids[0], []).append((ids, inversion))
-        for candidates in self._by_first.values():
-            candidates.sort(key=lambda candidate: len(candidate[0]), reverse=True)
+        self._names = Names(fitting, tokenizer)
         self.skipped: Mapping[str, str] = MappingProxyType(skipped)
 
     def at(self, tokens: Sequence[int], position: int) -> tuple[TextualInversion, int] | None:
         """The inversion whose name stands at `position`, and how many tokens the name takes; the longest name wins."""
-        for ids, inversion in self._by_first.get(tokens[position], ()):
-            if list(tokens[position : position + len(ids)]) == ids:
-                return inversion, len(ids)
-        return None
+        return self._names.at(tokens, position)
 
 
 def inversions_in(

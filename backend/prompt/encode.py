@@ -1,6 +1,7 @@
 """Words to conditioning: chunks of 75 tokens through the text encoders, side by side."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,87 +12,181 @@ from transformers import CLIPTokenizer
 from backend.errors import InvalidRequest
 from backend.families.family import TextEncoding
 from backend.families.networks import TextEncoder
+from backend.prompt.chunking import COMMA_BACKTRACK, Chunk, chunks
+from backend.prompt.conditioning_cache import Kept
+from backend.prompt.editing import read_editing
 from backend.prompt.embeddings import Inversions, TextualInversion, placed
-from backend.sampling.denoiser import Conditioning
+from backend.prompt.grammar import uncommented
+from backend.prompt.passage import Passage
+from backend.sampling.conditioning import Conditioning
 
-CHUNK = 75  # tokens between start and end of text
+ORIGINAL, NO_NORM, IGNORE, NONE = "Original", "No norm", "Ignore", "None"  # A1111's modes of emphasis
+AT_ONCE = 64  # chunks in one call of a text encoder
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """77 tokens: start, up to 75, then end of text to the end. `places` are where trained vectors go instead."""
-
-    tokens: list[int]
-    places: tuple[tuple[int, TextualInversion], ...] = ()
-
-    def padded(self, end: int, pad: int | None) -> list[int]:
-        """The tokens, with `pad` after the first end of text."""
-        if pad is None:
-            return self.tokens
-        filled = self.tokens.index(end) + 1
-        return [*self.tokens[:filled], *[pad] * (len(self.tokens) - filled)]
+Chunks = Sequence[Chunk[TextualInversion]]
 
 
-def chunks(tokenizer: CLIPTokenizer, text: str, inversions: Inversions | None = None) -> list[Chunk]:
-    """The text's tokens, at least one chunk. An inversion that no longer fits into a chunk begins the next."""
-    tokens: list[int] = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
-    # Typed for any special token of any tokenizer; these two are always there, and numbers.
-    start, end = cast("int", tokenizer.bos_token_id), cast("int", tokenizer.eos_token_id)
-    parts: list[tuple[list[int], list[tuple[int, TextualInversion]]]] = [([], [])]
-    position = 0
-    while position < len(tokens):
-        found = inversions.at(tokens, position) if inversions else None
-        inversion, taken = found or (None, 1)
-        size = 1 if inversion is None else len(inversion)
-        if len(parts[-1][0]) + size > CHUNK:
-            parts.append(([], []))
-        part, places = parts[-1]
-        if inversion is None:
-            part.append(tokens[position])
-        else:
-            places.append((1 + len(part), inversion))
-            part += [0] * size  # whatever stands here is replaced
-        position += taken
-    return [Chunk([start, *part, *[end] * (CHUNK - len(part)), end], tuple(places)) for part, places in parts]
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How words are read.
+
+    `clip_skip` counts layers from the end as A1111 does, for the families that obey it: 1 is the last layer; the final
+    layer norm is always applied. `emphasis` is what becomes of attention: "Original" multiplies each token by its
+    weight and brings the mean back to what it was, "No norm" leaves that out, "Ignore" does neither, for "None"
+    brackets are plain signs. `comma_backtrack` is as in `chunks`.
+    """
+
+    clip_skip: int = 1
+    emphasis: str = ORIGINAL
+    comma_backtrack: int = COMMA_BACKTRACK
 
 
 def words_of(tokenizer: CLIPTokenizer, texts: Sequence[str], inversions: Inversions) -> list[TextualInversion]:
-    """The trained words that stand in `texts`, each once."""
-    every = [chunk for text in texts for chunk in chunks(tokenizer, text, inversions)]
+    """The trained words that stand in prompts, each once, also where they only stand for some time."""
+    pieces = [piece for text in texts for piece in read_editing(uncommented(Passage.of(text)).text).words()]
+    every = [chunk for piece in pieces for chunk in chunks(tokenizer, piece, inversions)]
     return list(dict.fromkeys(inversion for chunk in every for _, inversion in chunk.places))
 
 
 def encode(
     tokenizer: CLIPTokenizer,
     encoders: Sequence[tuple[TextEncoding, TextEncoder]],
-    texts: Sequence[str],
+    groups: Sequence[Sequence[str]],
     *,
-    clip_skip: int = 1,
+    reading: Reading,
     inversions: Inversions | None = None,
-) -> list[Conditioning]:
-    """The conditioning of each text, its context (77 x its chunks, width), all through each text encoder in one call.
+    kept: Kept | None = None,
+) -> list[list[Conditioning]]:
+    """The conditioning of each text of each group, its context (77 x its chunks, width), from one call of each text
+    encoder where that is enough.
 
-    The contexts of several encoders are put side by side, width after width; the pooled text is the first chunk's.
-    `clip_skip` counts layers from the end as A1111 does, for the families that obey it: 1 is the last layer; the final
-    layer norm is always applied. Raises `InvalidRequest` if the text encoder has fewer layers.
+    A group are the texts that one prompt is in the course of a picture: all get as many chunks as the longest, and
+    "Original" emphasis brings back the mean over the whole group, chunk by chunk, as A1111 does; texts count as often
+    as they are there, and are encoded once. The contexts of several encoders are put side by side, width after width;
+    the pooled text is the first chunk's. `kept` may have all of it from before. Raises `InvalidRequest` if the text
+    encoder has fewer layers than `reading` skips.
     """
-    parts = [chunks(tokenizer, text, inversions) for text in texts]
-    end = cast("int", tokenizer.eos_token_id)
-    contexts: list[list[Tensor]] = []
-    pooled: list[Tensor | None] = [None] * len(texts)
+    read = [_Group.of(tokenizer, texts, reading, inversions) for texts in groups]
+
+    def now() -> list[list[Conditioning]]:
+        return _encoded(cast("int", tokenizer.eos_token_id), encoders, read, reading)
+
+    if kept is None:
+        return now()
+    key = (reading.clip_skip, reading.emphasis, tuple(group.key for group in read))
+    return [list(group) for group in kept(key, now)]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Texts that are encoded together: `texts` has each once, in equally many chunks, and `counts` how often it is
+    there; `order` has for each that was given its number."""
+
+    texts: list[Chunks]
+    counts: list[int]
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, tokenizer: CLIPTokenizer, texts: Sequence[str], reading: Reading, inversions: Inversions | None
+    ) -> "_Group":
+        counted = Counter(texts)
+        read = [
+            chunks(
+                tokenizer, text, inversions, comma_backtrack=reading.comma_backtrack, literal=reading.emphasis == NONE
+            )
+            for text in counted
+        ]
+        most = max(len(each) for each in read)
+        (empty,) = chunks(tokenizer, "")
+        numbers = {text: number for number, text in enumerate(counted)}
+        return cls(
+            texts=[[*each, *[empty] * (most - len(each))] for each in read],
+            counts=list(counted.values()),
+            order=tuple(numbers[text] for text in texts),
+        )
+
+    @property
+    def key(self) -> Hashable:
+        """The same for what is encoded to the same."""
+        each = tuple(
+            tuple(
+                (tuple(chunk.tokens), chunk.weights, tuple((at, word.digest) for at, word in chunk.places))
+                for chunk in text
+            )
+            for text in self.texts
+        )
+        return each, self.order
+
+
+def _encoded(
+    end: int, encoders: Sequence[tuple[TextEncoding, TextEncoder]], groups: Sequence[_Group], reading: Reading
+) -> list[list[Conditioning]]:
+    every = [chunk for group in groups for text in group.texts for chunk in text]
+    contexts: list[Tensor] = []
+    pooled: Tensor | None = None
     for number, (encoding, encoder) in enumerate(encoders):
-        every = [chunk for part in parts for chunk in part]
-        ids = torch.tensor([chunk.padded(end, encoding.pad) for chunk in every], device=encoder.device)
-        with placed(encoder, number, [chunk.places for chunk in every]):
-            hidden, projected = _through(encoder, encoding, ids, clip_skip)
-        counts = [len(part) for part in parts]
-        contexts.append([text.flatten(0, 1) for text in hidden.split(counts)])
-        if projected is not None:
-            pooled = [text[0] for text in projected.split(counts)]
-    return [
-        Conditioning(context=context[0] if len(context) == 1 else torch.cat(context, dim=-1), pooled=whole)
-        for context, whole in zip(zip(*contexts, strict=True), pooled, strict=True)
-    ]
+        hidden, projected = _all_through(encoder, encoding, number, every, end, reading.clip_skip)
+        if reading.emphasis in (ORIGINAL, NO_NORM):
+            first = 0
+            for group in groups:
+                _emphasise(hidden, first, group, restored=reading.emphasis == ORIGINAL)
+                first += sum(len(text) for text in group.texts)
+        contexts.append(hidden)
+        pooled = projected if projected is not None else pooled
+    context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, dim=-1)
+    told: list[list[Conditioning]] = []
+    row = 0
+    for group in groups:
+        distinct: list[Conditioning] = []
+        for text in group.texts:
+            whole = context[row : row + len(text)].flatten(0, 1)
+            distinct.append(Conditioning(context=whole, pooled=None if pooled is None else pooled[row]))
+            row += len(text)
+        told.append([distinct[number] for number in group.order])
+    return told
+
+
+def _emphasise(hidden: Tensor, first: int, group: _Group, *, restored: bool) -> None:
+    """Weigh the tokens of a group, whose chunks begin at row `first` of `hidden`, in place. With `restored` the mean
+    of each chunk, over all texts, is as before."""
+    length = len(group.texts[0])
+    for place in range(length):
+        weights = [text[place].weights for text in group.texts]
+        if not any(weights):
+            continue
+        rows = [first + number * length + place for number in range(len(group.texts))]
+        table = torch.tensor([each or [1.0] * hidden.shape[1] for each in weights], device=hidden.device)
+        before = hidden[rows].float()
+        after = before * table.unsqueeze(-1)
+        if restored:
+            after = after * (_mean(before, group.counts) / _mean(after, group.counts))
+        hidden[rows] = after.to(hidden.dtype)
+
+
+def _mean(each: Tensor, counts: Sequence[int]) -> Tensor:
+    """Of all numbers, where each row is there so many times."""
+    times = torch.tensor(counts, dtype=each.dtype, device=each.device)
+    return (each.mean(dim=(1, 2)) * times).sum() / times.sum()
+
+
+def _all_through(
+    encoder: TextEncoder, encoding: TextEncoding, number: int, every: Chunks, end: int, clip_skip: int
+) -> tuple[Tensor, Tensor | None]:
+    """`_through` for any number of chunks; `number` is the encoder's in its family."""
+    hidden: list[Tensor] = []
+    projected: list[Tensor] = []
+    for start in range(0, len(every), AT_ONCE):
+        some = every[start : start + AT_ONCE]
+        ids = torch.tensor([chunk.padded(end, encoding.pad) for chunk in some], device=encoder.device)
+        with placed(encoder, number, [chunk.places for chunk in some]):
+            states, ends = _through(encoder, encoding, ids, clip_skip)
+        hidden.append(states)
+        projected += [] if ends is None else [ends]
+    return (
+        hidden[0] if len(hidden) == 1 else torch.cat(hidden),
+        (projected[0] if len(projected) == 1 else torch.cat(projected)) if projected else None,
+    )
 
 
 def _through(encoder: TextEncoder, encoding: TextEncoding, ids: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:

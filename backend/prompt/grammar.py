@@ -1,7 +1,7 @@
-"""The prompt as a text with values in it: for now the networks that it puts on, like ``<lora:ink:0.8>``.
+"""The prompt as a text with values in it: comments, and the networks that it puts on, like ``<lora:ink:0.8>``.
 
 Where A1111 reads a token, so does this, and to the same values; where A1111 ignores a mistake, this says a sentence
-and where in the text it is.
+and where in the text it is. What is left are words: `composition`, `editing` and `attention` read them, in this order.
 """
 
 import math
@@ -9,8 +9,11 @@ import re
 from dataclasses import dataclass
 
 from backend.errors import InvalidRequest
+from backend.prompt.passage import Passage
 
-_TOKEN = re.compile(r"<(\w+):([^>]+)>")
+_LINE_COMMENT = re.compile(r"(?:^|\n)#[^\n]*(?:\n|$)")
+_COMMENT = re.compile(r"#[^\n]*(?:\n|$)")
+TOKEN = re.compile(r"<(\w+):([^>]+)>")
 _LORA = ("lora", "lyco")  # one and the same: A1111 had LyCORIS in an extension of its own once
 _NAMED = ("te", "unet", "dyn")
 
@@ -39,8 +42,8 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadPrompt:
-    """A prompt without its tokens, and what they say. `text` is what is left when every token is cut out, also one with
-    a problem; nothing else is changed in it."""
+    """A prompt without its tokens and comments, and what the tokens say. `text` is what is left when all of them are
+    cut out, also one with a problem; nothing else is changed in it."""
 
     text: str
     loras: tuple[LoraToken, ...]
@@ -60,15 +63,28 @@ def read_prompt(prompt: str) -> ReadPrompt:
     """
     loras: list[LoraToken] = []
     problems: list[Problem] = []
-    for found in _TOKEN.finditer(prompt):
+    passage = uncommented(Passage.of(prompt))
+    for found in TOKEN.finditer(passage.text):
+        start, end = passage.span(*found.span())
         try:
-            loras.append(_lora(found))
+            loras.append(_lora(found, start, end))
         except InvalidRequest as problem:
-            problems.append(Problem(message=str(problem), start=found.start(), end=found.end()))
-    return ReadPrompt(text=_TOKEN.sub("", prompt), loras=tuple(loras), problems=tuple(problems))
+            problems.append(Problem(message=str(problem), start=start, end=end))
+    return ReadPrompt(text=TOKEN.sub("", passage.text), loras=tuple(loras), problems=tuple(problems))
 
 
-def _lora(found: re.Match[str]) -> LoraToken:
+def uncommented(prompt: Passage) -> Passage:
+    """Without comments, which go from a ``#`` to the end of the line. As in AUTOMATIC1111 a line remains of each."""
+    return prompt.replaced(_LINE_COMMENT, "\n").replaced(_COMMENT, "\n")
+
+
+def words_in(prompt: str, *, negative: bool = False) -> Passage:
+    """The words of a prompt: without comments, and without tokens, which a negative prompt has none of."""
+    passage = uncommented(Passage.of(prompt))
+    return passage if negative else passage.replaced(TOKEN, "")
+
+
+def _lora(found: re.Match[str], start: int, end: int) -> LoraToken:
     kind, name, *values = found[1], *found[2].split(":")
     if kind == "hypernet":
         raise InvalidRequest(f"Hypernetworks are not supported: take {found[0]} out of the prompt.")
@@ -90,9 +106,7 @@ def _lora(found: re.Match[str]) -> LoraToken:
     text_encoder = _number(found[0], "te", given.get("te", "1"))
     unet = _number(found[0], "unet", given["unet"]) if "unet" in given else text_encoder
     rank = _rank(found[0], given["dyn"]) if "dyn" in given else None
-    return LoraToken(
-        name=name.strip(), text_encoder=text_encoder, unet=unet, rank=rank, start=found.start(), end=found.end()
-    )
+    return LoraToken(name=name.strip(), text_encoder=text_encoder, unet=unet, rank=rank, start=start, end=end)
 
 
 def _number(token: str, name: str, text: str) -> float:

@@ -4,7 +4,7 @@ from backend.errors import ModelFileError
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import ModelRecord, misfit
-from backend.prompt.grammar import LoraToken, read_prompt
+from backend.prompt.grammar import LoraToken, Problem, read_prompt
 
 
 def named_loras(prompt: str, catalog: Catalog, checkpoint: ModelRecord) -> list[tuple[LoraToken, ModelRecord]]:
@@ -21,3 +21,14 @@ def named_loras(prompt: str, catalog: Catalog, checkpoint: ModelRecord) -> list[
         if record.family and checkpoint.family and not record.identity.fits(checkpoint.identity):
             raise ModelFileError(misfit(record, checkpoint))
     return named
+
+
+def unknown_loras(prompt: str, catalog: Catalog) -> tuple[Problem, ...]:
+    """The tokens of a prompt that name what is not there, or cannot be used, each with the sentence."""
+    found: list[Problem] = []
+    for token in read_prompt(prompt).loras:
+        try:
+            catalog.find(token.name, Kind.LORA)
+        except ModelFileError as error:
+            found.append(Problem(message=str(error), start=token.start, end=token.end))
+    return tuple(found)

@@ -1,7 +1,7 @@
 """The one callable that samplers see: noisy latents and a sigma in, the network's guess of the clean picture out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -10,25 +10,45 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from backend.model_manager.identity import Prediction
+from backend.sampling.conditioning import Conditioning, PromptConditioning, equally_long
 from backend.sampling.schedules import SigmaTable
+from backend.sampling_options import Guidance
+
+MOST_STACKED = 4  # sets of conditionings: words that alternate, with the negative prompt and without it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditioning:
-    """What a UNet is told about one picture.
+class Words:
+    """What a picture is made of: a prompt, and what it is led away from, if it is. `empty` is a chunk without words,
+    which makes both equally long, where that is wanted."""
 
-    `context` are the encoded words, (tokens, width). Some UNets are also told the text as a whole, `pooled`, (width,),
-    and numbers about the picture, `sizes`.
+    cond: PromptConditioning
+    uncond: PromptConditioning | None = None
+    empty: Conditioning | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """How far the guesses for the prompt lead away from those for the negative prompt.
+
+    With an `image_cfg_scale` other than 1 a UNet that edits a picture is led towards it as well. `calls` are those of
+    the whole run, of which `options` take shares. Where `by_timestep` the minimum sigma is compared with timesteps, as
+    A1111 does for DDIM and its kin.
     """
 
-    context: Tensor
-    pooled: Tensor | None = None
-    sizes: tuple[float, ...] = ()
+    cfg_scale: float
+    image_cfg_scale: float | None = None
+    options: Guidance = field(default_factory=Guidance)
+    calls: int = 1
+    by_timestep: bool = False
 
-    def without_words(self) -> "Conditioning":
-        """The same, all zeros where there were words."""
-        pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
-        return replace(self, context=torch.zeros_like(self.context), pooled=pooled)
+    def leaves_out(self, call: int, sigma: float, table: SigmaTable) -> bool:
+        """Whether the negative prompt has no part in a call."""
+        options = self.options
+        if options.skip_early and call / self.calls <= options.skip_early:
+            return True
+        turn = options.ngms_all_steps or call % 2 == 1
+        return turn and (table.sigma_to_t(sigma) if self.by_timestep else sigma) < options.ngms
 
 
 @dataclass(frozen=True)
@@ -89,11 +109,14 @@ class GuidedDenoiser:
     """A UNet with classifier-free guidance (Ho & Salimans 2022, eq. 6) in Karras et al.'s terms.
 
     With x in sigma space the network sees x / sqrt(sigma^2 + 1) and t(sigma). If it guesses the noise,
-    D(x; sigma) = x - sigma * eps (Karras et al. 2022, table 1, VP row). Guidance mixes the D of both conditionings.
-    Both go through the network in one batch where they are of one length; padding the shorter would change the picture,
-    so otherwise they go one after the other.
+    D(x; sigma) = x - sigma * eps (Karras et al. 2022, table 1, VP row). Guidance mixes the D of all conditionings: that
+    of the negative prompt and, for each prompt that AND joins, its weight times the way from there to its own (Liu et
+    al. 2022, "Composable Diffusion", eq. 11). All go through the network in one batch where they are of one length;
+    padding the shorter would change the picture, so otherwise the negative prompt goes after the others.
 
-    A UNet that edits a picture is asked a third time, without words, and guided towards the picture as well (Brooks et
+    Its calls are counted from 0: at which words change, and the negative prompt may be left out, goes by them.
+
+    A UNet that edits a picture is asked once more, without words, and guided towards the picture as well (Brooks et
     al. 2023, "InstructPix2Pix", eq. 3).
     """
 
@@ -101,53 +124,115 @@ class GuidedDenoiser:
         self,
         unet: UNet2DConditionModel,
         table: SigmaTable,
-        cond: Conditioning,
-        uncond: Conditioning | None,
-        cfg_scale: float,
+        words: Words,
+        guide: Guide,
         *,
         prediction: Prediction = "epsilon",
         picture: Tensor | None = None,
-        image_cfg_scale: float | None = None,
     ):
-        """Without `uncond`, or at a scale of 1, only `cond` is asked. `picture`, (1, channels, height, width), is what
-        a UNet with more input channels sees beside the noisy latents. With an `image_cfg_scale` other than 1, guidance
-        goes from no picture, all zeros, to the picture with it, and from there to the words with `cfg_scale`."""
+        """Without a negative prompt in `words` only the prompt is asked. `picture`, (1, channels, height, width), is
+        what a UNet with more input channels sees beside the noisy latents. With an image CFG scale other than 1,
+        guidance goes from no picture, all zeros, to the picture with it, and from there to the words with the other.
+        """
+        self.call = 0
+        self.last_uncond: Tensor | None = None
         self._unet = unet
         self._dtype = unet.dtype  # once: diffusers looks through every module for it
         self._table = table
-        self._cfg_scale = cfg_scale
+        self._words = words
+        self._guide = guide
         self._clean = CLEAN[prediction]
-        conditionings, pictures = [cond], [picture]
-        if uncond is not None and cfg_scale != 1:
-            conditionings, pictures = [cond, uncond], [picture] * 2
-            if picture is not None and image_cfg_scale is not None and image_cfg_scale != 1:
-                conditionings, pictures = [*conditionings, uncond], [*pictures, torch.zeros_like(picture)]
-        self._image_cfg_scale = image_cfg_scale if len(conditionings) > 2 else None
-        together = len({len(c.context) for c in conditionings}) == 1
-        rows = list(zip(conditionings, pictures, strict=True))
-        # Each batch goes through the network in one call; cond comes before uncond.
-        self._batches = [
-            _Batch.of([words for words, _ in group], _stacked([seen for _, seen in group], self._dtype), self._dtype)
-            for group in ([rows] if together else [[row] for row in rows])
-        ]
+        self._picture = None if picture is None else picture.to(self._dtype)
+        scale = guide.image_cfg_scale
+        edits = words.uncond is not None and picture is not None and scale is not None and scale != 1
+        self._image_cfg_scale = scale if edits else None
+        self._stacked: dict[tuple[int, ...], list[_Batch]] = {}
+
+    def restart(self, call: int = 0) -> None:
+        """Count calls from here: before each run, and where one goes on that another denoiser began."""
+        self.call = call
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        """`x` is (batch, channels, height, width), float32; so is what comes back."""
+        """`x` is (batch, channels, height, width), float32; so is what comes back. `last_uncond` is then the guess for
+        the negative prompt, or the same where that was not asked."""
+        call, self.call = self.call, self.call + 1
+        conds = self._words.cond.at(call)
+        asked = self._words.uncond
+        if asked is not None and self._image_cfg_scale is None and self._guide.leaves_out(call, sigma, self._table):
+            asked = None
+        guesses = self._guesses(x, sigma, self._batches(conds, None if asked is None else asked.at(call)[0]))
+        if asked is None:
+            # What else AND joins leads away from the first, as A1111 has it.
+            first = guesses[0]
+            self.last_uncond = self._led(first, first, guesses, 1.0) if len(guesses) > 1 else first
+            return self.last_uncond
+        guesses, rest = guesses[: len(conds)], guesses[len(conds) :]
+        uncond = self.last_uncond = rest[0]
+        scale, phi = self._guide.cfg_scale, self._guide.options.rescale
+        if self._image_cfg_scale is not None:
+            unseen = rest[1]
+            return self._led(unseen, uncond, guesses, scale) + self._image_cfg_scale * (uncond - unseen)
+        result = self._led(uncond, uncond, guesses, scale)
+        return self._rescaled(x, sigma, result, self._led(uncond, uncond, guesses, 1.0), phi) if phi else result
+
+    def _led(self, start: Tensor, away: Tensor, guesses: Sequence[Tensor], scale: float) -> Tensor:
+        """`start`, led in the directions from `away` to the guesses."""
+        for weight, guess in zip(self._words.cond.weights, guesses, strict=True):
+            start = start + (weight * scale) * (guess - away)
+        return start
+
+    def _rescaled(self, x: Tensor, sigma: float, result: Tensor, unguided: Tensor, phi: float) -> Tensor:
+        """Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", equations 15 and 16: what
+        the network would have guessed, brought back to the spread that it has without guidance, by a share of phi."""
+        nothing = self._clean(x, torch.zeros_like(x), sigma)
+        guided, plain = (each - nothing for each in (result, unguided))
+        ratio = plain.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
+        return nothing + guided * (phi * ratio + (1 - phi))
+
+    def _guesses(self, x: Tensor, sigma: float, batches: Sequence[_Batch]) -> list[Tensor]:
+        """The clean pictures that the network guesses, one for each conditioning."""
         inputs = (x * (sigma * sigma + 1) ** -0.5).to(self._dtype)
         t = torch.tensor(self._table.sigma_to_t(sigma), dtype=torch.float32, device=x.device)
         guesses: list[Tensor] = []
-        for batch in self._batches:
-            size = len(batch)
+        for batch in batches:
             output = self._unet(batch.beside(inputs), t, **batch.arguments(len(x)), return_dict=False)[0]
-            guesses += [self._clean(x, part.to(x.dtype), sigma) for part in output.chunk(size)]
-        if len(guesses) == 1:
-            return guesses[0]
-        cond, uncond, *unseen = guesses
-        if self._image_cfg_scale is None:
-            return uncond + self._cfg_scale * (cond - uncond)
-        return unseen[0] + self._cfg_scale * (cond - uncond) + self._image_cfg_scale * (uncond - unseen[0])
+            guesses += [self._clean(x, part.to(x.dtype), sigma) for part in output.chunk(len(batch))]
+        return guesses
+
+    def _batches(self, conds: Sequence[Conditioning], uncond: Conditioning | None) -> list[_Batch]:
+        """Conditionings stacked to go through the network together, those of the prompt first."""
+        key = tuple(id(each) for each in (*conds, uncond))
+        if key not in self._stacked:
+            if len(self._stacked) == MOST_STACKED:
+                del self._stacked[next(iter(self._stacked))]
+            self._stacked[key] = self._stack(conds, uncond)
+        return self._stacked[key]
+
+    def _stack(self, conds: Sequence[Conditioning], uncond: Conditioning | None) -> list[_Batch]:
+        told = equally_long(conds)
+        if uncond is not None and self._words.empty is not None:
+            *told, uncond = _filled_up([*told, uncond], self._words.empty)
+        shown = self._picture
+        groups = [[(each, shown) for each in told]]
+        if uncond is not None:
+            unseen = None if self._image_cfg_scale is None or shown is None else torch.zeros_like(shown)
+            groups += [[(uncond, shown)]] + ([] if unseen is None else [[(uncond, unseen)]])
+            if len(uncond.context) == len(told[0].context):
+                groups = [[row for group in groups for row in group]]
+        return [
+            _Batch.of([each for each, _ in group], _joined([seen for _, seen in group]), self._dtype)
+            for group in groups
+        ]
 
 
-def _stacked(pictures: Sequence[Tensor | None], dtype: torch.dtype) -> Tensor | None:
-    seen = [picture.to(dtype) for picture in pictures if picture is not None]
+def _joined(pictures: Sequence[Tensor | None]) -> Tensor | None:
+    seen = [picture for picture in pictures if picture is not None]
     return torch.cat(seen) if seen else None
+
+
+def _filled_up(conditionings: Sequence[Conditioning], empty: Conditioning) -> list[Conditioning]:
+    """All as long as the longest, by chunks without words."""
+    tokens = max(len(each.context) for each in conditionings)
+    return [
+        each.followed_by(empty.context, (tokens - len(each.context)) // len(empty.context)) for each in conditionings
+    ]
