@@ -17,7 +17,8 @@ from backend.frame import Frame
 from backend.generation import Generation
 from backend.hires import Enlarged, enlarge, refine, second_pass, steps_of
 from backend.imaging.upscale import Upscalers
-from backend.infotext import write_infotext
+from backend.infotext.provenance import FileHashes, Provenance
+from backend.infotext.write import write_infotext
 from backend.init_image import HiresFix, InitImage, TiledUpscale
 from backend.inputs import Inputs
 from backend.jobs import Job
@@ -26,7 +27,7 @@ from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.hashes import HashIndex
 from backend.model_manager.lora.lora_uses import LoraUses
 from backend.model_manager.memory.budgets import Budgets
-from backend.model_manager.memory.devices import choose_device
+from backend.model_manager.memory.devices import choose_device, describe
 from backend.model_manager.residency import LoadedModel, Residency
 from backend.outputs import Outputs
 from backend.prompt.embeddings import Inversions, inversions_in
@@ -230,15 +231,24 @@ class Engine:
             schedule=sampler.automatic_schedule if automatic else request.schedule,
             checkpoint=model.sha256,
             vae=None if vae is None else self._hashes.sha256(vae),
+            refiner=self._hash_of(request.refiner.checkpoint) if request.refiner else None,
+            hires_checkpoint=self._hash_of(request.hires.checkpoint) if request.hires else None,
             loras={token.name: self._hashes.of_tensors(record) for token, record in loras},
             embeddings={name: self._hashes.sha256(record) for name, record in embeddings.items()},
             further=further_channels(model.networks, model.family.latent_format),
+            device=_in_words(model.device, model.networks.unet.dtype),
         )
+
+    def _hash_of(self, checkpoint: str) -> "Future[str] | None":
+        return self._hashes.sha256(self._catalog.find(checkpoint)) if checkpoint else None
 
     def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: "_Recipe", job: Job) -> None:
         """Save and announce one picture."""
-        infotext = recipe.infotext(request)
-        path = self._outputs.save(image, request, infotext=infotext, schedule=recipe.schedule)
+        made_with = recipe.made_with()
+        infotext = recipe.infotext(request, made_with.files)
+        path = self._outputs.save(
+            image, request, infotext=infotext, schedule=recipe.schedule, made_with=made_with.to_json()
+        )
         job.emit(
             ImageReady(
                 index=index,
@@ -256,6 +266,11 @@ def _in_bytes(gigabytes: float | None) -> int | None:
     return None if gigabytes is None else int(gigabytes * 1e9)
 
 
+def _in_words(device: torch.device, dtype: torch.dtype) -> str:
+    """A device and the numbers it computes in, as a picture says them."""
+    return f"{describe(device)}, {str(dtype).removeprefix('torch.')}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
     """What the infotext says beside the request; hashes of files that are first used are still being taken."""
@@ -263,19 +278,31 @@ class _Recipe:
     schedule: str
     checkpoint: "Future[str]"
     vae: "Future[str] | None"
+    refiner: "Future[str] | None"
+    hires_checkpoint: "Future[str] | None"
     loras: "Mapping[str, Future[str]]"
     embeddings: "Mapping[str, Future[str]]"
     further: int
+    device: str
 
-    def infotext(self, request: GenerationRequest) -> str:
-        """The ``parameters`` of one picture. Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
+    def made_with(self) -> Provenance:
+        """Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
+        files = FileHashes(
+            checkpoint=self.checkpoint.result(),
+            vae=self.vae.result() if self.vae else "",
+            refiner=self.refiner.result() if self.refiner else "",
+            hires_checkpoint=self.hires_checkpoint.result() if self.hires_checkpoint else "",
+            loras={name: sha256.result() for name, sha256 in self.loras.items()},
+            embeddings={name: sha256.result() for name, sha256 in self.embeddings.items()},
+        )
+        return Provenance(files=files, device=self.device)
+
+    def infotext(self, request: GenerationRequest, files: FileHashes) -> str:
+        """The ``parameters`` of one picture."""
         return write_infotext(
             request,
+            files,
             schedule=self.schedule,
-            model_hash=self.checkpoint.result(),
-            vae_hash=self.vae.result() if self.vae else "",
-            lora_hashes={name: sha256.result() for name, sha256 in self.loras.items()},
-            embedding_hashes={name: sha256.result() for name, sha256 in self.embeddings.items()},
             edits=self.further == EDIT,
             inpaints=self.further == INPAINTING,
         )

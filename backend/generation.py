@@ -25,6 +25,7 @@ from backend.prompt.embeddings import Inversions
 from backend.request import GenerationRequest
 from backend.sampling.denoiser import GuidedDenoiser
 from backend.sampling.img2img import Known, lengthened, shortened
+from backend.sampling.samplers import find_sampler
 from backend.sampling_pass import Made, SamplingPass
 from backend.settings import SettingsStore
 from backend.watch import Watch
@@ -66,7 +67,7 @@ class Generation:
         self._inversions = inversions
         self._second = second
         self._rescue = Rescue(free=residency.free_idle, offload=residency.offload, notice=self._tell)
-        self._relief = Relief(batch=request.batch_size)
+        self._relief = Relief(batch=1 if find_sampler(request.sampler).joint else request.batch_size)
         self.format = model.family.latent_format
         self._factor, self._scale = self.format.factor, self.format.scale
         self._part = (0, 0, 1)  # batch, part of it, and of how many

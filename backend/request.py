@@ -3,25 +3,46 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Self
 
 from backend import checked
 from backend.errors import InvalidRequest
 from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, PART_LABELS, SIZE_STEP, HiresFix, InitImage, part_from
+from backend.sampling_options import (
+    COMMA_BACKTRACK_RANGE,
+    EMPHASIS_MODES,
+    LARGEST_SEED,
+    NOISE_SOURCES,
+    OPTION_LABELS,
+    Guidance,
+    Refiner,
+    SamplingOptions,
+    Variation,
+)
 
 SIZE_RANGE = (64, 2048)
 STEPS_RANGE = (1, HIGHEST_STEPS)
+SEED_RESIZE_RANGE = (SIZE_STEP, SIZE_RANGE[1])
 CFG_RANGE = (1.0, HIGHEST_CFG)
 CLIP_SKIP_RANGE = (1, 12)
 BATCH_SIZE_RANGE = (1, 8)
 BATCH_COUNT_RANGE = (1, 100)
-LARGEST_SEED = 2**64 - 1
 LARGEST_RANDOM_SEED = 2**32 - 1
 AUTOMATIC_VAE = "Automatic"  # the one that lies beside the checkpoint under its name, else the checkpoint's own
 OWN_VAE = "None"  # A1111's words for both
-PARTS: Mapping[str, type] = MappingProxyType({"init": InitImage, "hires": HiresFix})
+PARTS: Mapping[str, type] = MappingProxyType(
+    {
+        "init": InitImage,
+        "hires": HiresFix,
+        "sampling": SamplingOptions,
+        "guidance": Guidance,
+        "variation": Variation,
+        "refiner": Refiner,
+    }
+)
+ALWAYS_THERE = ("sampling", "guidance")  # parts of which every request has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +74,16 @@ class GenerationRequest:
     batch_count: int = 1
     init: InitImage | None = None
     hires: HiresFix | None = None
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    guidance: Guidance = field(default_factory=Guidance)
+    variation: Variation | None = None
+    refiner: Refiner | None = None
+    noise_source: str = NOISE_SOURCES[0]
+    seed_resize: tuple[int, int] | None = None
+    tiling: bool = False
+    emphasis: str = EMPHASIS_MODES[0]
+    old_prompt_editing: bool = False
+    comma_backtrack: int = 20
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "checkpoint", "vae", "sampler", "schedule"):
@@ -65,13 +96,23 @@ class GenerationRequest:
             "batch_size": BATCH_SIZE_RANGE,
             "batch_count": BATCH_COUNT_RANGE,
             "seed": (-1, LARGEST_SEED),
+            "comma_backtrack": COMMA_BACKTRACK_RANGE,
         }.items():
             object.__setattr__(self, name, checked.whole(label(name), getattr(self, name), low, high))
         object.__setattr__(self, "cfg_scale", checked.number(label("cfg_scale"), self.cfg_scale, *CFG_RANGE))
         for name in ("width", "height"):
             checked.multiple(label(name), getattr(self, name), SIZE_STEP)
+        for name, names in {"noise_source": NOISE_SOURCES, "emphasis": EMPHASIS_MODES}.items():
+            checked.choice(label(name), getattr(self, name), names)
+        for name in ("tiling", "old_prompt_editing"):
+            checked.flag(label(name), getattr(self, name))
+        if self.seed_resize is not None:
+            object.__setattr__(self, "seed_resize", _size(label("seed_resize"), self.seed_resize))
+        self._check_parts()
+
+    def _check_parts(self) -> None:
         for name, kind in PARTS.items():
-            if not isinstance(getattr(self, name), kind | None):
+            if not isinstance(getattr(self, name), kind if name in ALWAYS_THERE else kind | None):
                 raise InvalidRequest(f"{label(name)} must be an object with named values.")
         if self.init is not None and self.hires is not None:
             raise InvalidRequest(f"{label('hires')} is for pictures from words alone: leave it out, or the picture.")
@@ -89,17 +130,35 @@ class GenerationRequest:
         return self.batch_size * self.batch_count
 
     def resolved(self) -> Self:
-        """The same request with a seed that is a number: chosen now if it was -1."""
-        return self if self.seed >= 0 else replace(self, seed=secrets.randbelow(LARGEST_RANDOM_SEED + 1))
+        """The same request with seeds that are numbers: chosen now where they were -1."""
+        chosen: dict[str, Any] = {} if self.seed >= 0 else {"seed": _random_seed()}
+        if self.variation is not None and self.variation.seed < 0:
+            chosen["variation"] = replace(self.variation, seed=_random_seed())
+        return replace(self, **chosen) if chosen else self
 
     def seeds(self, batch: int) -> list[int]:
-        """The seeds of batch number `batch` (from 0): each picture of a request has the next one."""
-        first = self.seed + batch * self.batch_size
+        """The seeds of batch number `batch` (from 0): each picture of a request has the next one.
+
+        Where they are varied, all have the same, and the next variation seed each: AUTOMATIC1111's rule.
+        """
+        if self.variation is not None and self.variation.strength > 0:
+            return [self.seed] * self.batch_size
+        return self._counted(self.seed, batch)
+
+    def variation_seeds(self, batch: int) -> list[int]:
+        """The variation seeds of batch number `batch` (from 0); empty where nothing is varied."""
+        return [] if self.variation is None else self._counted(self.variation.seed, batch)
+
+    def _counted(self, first: int, batch: int) -> list[int]:
+        first += batch * self.batch_size
         return [(first + k) % (LARGEST_SEED + 1) for k in range(self.batch_size)]
 
-    def single(self, seed: int) -> Self:
-        """The request that makes one picture of this one again."""
-        return replace(self, seed=seed, batch_size=1, batch_count=1)
+    def single(self, seed: int, variation_seed: int | None = None) -> Self:
+        """The request that makes one picture of this one again; without a variation seed that stays as it is."""
+        variation = self.variation
+        if variation is not None and variation_seed is not None:
+            variation = replace(variation, seed=variation_seed)
+        return replace(self, seed=seed, variation=variation, batch_size=1, batch_count=1)
 
     def to_json(self) -> str:
         """Lossless and in ASCII, which every container of texts keeps: `from_json` gives an equal request."""
@@ -125,7 +184,19 @@ class GenerationRequest:
         if unknown:
             raise InvalidRequest(f"There is no parameter called {unknown[0]!r}.")
         parts = {name: part_from(kind, values.get(name), name) for name, kind in PARTS.items()}
-        return cls(**{**values, **parts})
+        given = {name: value for name, value in values.items() if name not in parts}
+        return cls(**given, **{name: part for name, part in parts.items() if part is not None})
+
+
+def _random_seed() -> int:
+    return secrets.randbelow(LARGEST_RANDOM_SEED + 1)
+
+
+def _size(what: str, value: object) -> tuple[int, int]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise InvalidRequest(f"{what} must be a width and a height, not {str(value)[:80]!r}.")
+    width, height = (checked.multiple(what, checked.whole(what, side, *SEED_RESIZE_RANGE), SIZE_STEP) for side in value)
+    return width, height
 
 
 LABELS = {
@@ -145,9 +216,19 @@ LABELS = {
     "batch_count": "Batch count",
     "init": "Picture to begin with",
     "hires": "Hires. fix",
+    "sampling": "Sampling options",
+    "guidance": "Guidance",
+    "variation": "Variation",
+    "refiner": "Refiner",
+    "noise_source": "Random number generator source",
+    "seed_resize": "Resize seed from",
+    "tiling": "Tiling",
+    "emphasis": "Emphasis mode",
+    "old_prompt_editing": "Old prompt editing timelines",
+    "comma_backtrack": "Comma backtrack",
 }
 
 
 def label(name: str) -> str:
     """The words the page and every message use for a field; one of a part is named with it, ``init.resize_mode``."""
-    return LABELS[name] if name in LABELS else PART_LABELS[name]
+    return LABELS[name] if name in LABELS else {**PART_LABELS, **OPTION_LABELS}[name]

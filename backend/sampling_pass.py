@@ -12,9 +12,11 @@ from backend.model_manager.residency import LoadedModel
 from backend.prompt.embeddings import Inversions
 from backend.request import GenerationRequest
 from backend.sampling.denoiser import GuidedDenoiser
-from backend.sampling.img2img import Known, Steps, last
+from backend.sampling.img2img import Known, Steps
 from backend.sampling.noise import BrownianNoise, ImageNoise
-from backend.sampling.samplers import Noise, find_sampler, sigmas_for, table_for
+from backend.sampling.plan import plan_for, table_for
+from backend.sampling.samplers import find_sampler
+from backend.sampling.solvers import Noise
 from backend.watch import Watch
 
 
@@ -55,14 +57,20 @@ class SamplingPass:
         self._shown = shown
         self._sampler = find_sampler(request.sampler)
         scheduled = steps.scheduled if steps else request.steps
-        self._whole = sigmas_for(self._sampler, request.schedule, scheduled, model.table)
-        self._sigmas = last(self._whole, steps.taken) if steps else self._whole
+        self._plan = plan_for(
+            self._sampler,
+            request.schedule,
+            scheduled,
+            model.table,
+            request.sampling,
+            taken=steps.taken if steps else None,
+        )
         self._prepared: GuidedDenoiser | None = None
 
     @property
     def steps(self) -> int:
         """How many steps it takes."""
-        return len(self._sigmas) - 1
+        return self._plan.steps
 
     @property
     def prepared(self) -> GuidedDenoiser:
@@ -104,17 +112,14 @@ class SamplingPass:
         noise = images.next()
         if known is not None and content in ("latent noise", "latent nothing"):
             known = known.emptied(noise if content == "latent noise" else None)
-        sigmas, sampler = self._sigmas, self._sampler
-        if known is not None:
-            x = known.noised(noise, sigmas[0])
-        else:
-            x = noise * ((sigmas[0] ** 2 + 1) ** 0.5 if sampler.unit_variance_start else sigmas[0])
+        x = self._plan.start(noise, None if known is None else known.latents)
         fresh: Noise = lambda _sigma, _next: images.next()  # noqa: E731 - the two ways differ in this one line
-        if sampler.noise == "brownian":
-            fresh = BrownianNoise(x, min(s for s in self._whole if s > 0), max(self._whole), seeds)
+        if self._sampler.noise == "brownian":
+            fresh = BrownianNoise(x, *self._plan.span, seeds)
         guess = denoise if known is None else known.kept(denoise)
         try:
-            latents = sampler.function(guess, x, sigmas, noise=fresh, on_step=watch)
+            solve = self._sampler.solver(self._request.sampling)
+            latents = solve(guess, x, self._plan.sigmas, noise=fresh, on_step=watch)
         except Stopped as stop:
             return Made(first, seeds, watch.denoised, stop, known)
         if known is not None:

@@ -16,7 +16,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from backend.families import identify
 from backend.families.sd1 import SD1, TEXT, UNET, VAE
-from backend.infotext import write_infotext
+from backend.infotext.provenance import FileHashes
+from backend.infotext.write import write_infotext
 from backend.model_manager.header import read_header
 from backend.outputs import encode
 from backend.request import GenerationRequest
@@ -190,7 +191,7 @@ def test_the_first_picture_is_the_one_that_was_asked_for(tmp_path: Path) -> None
         replace(request, width=512): "Size: 128x128",
         replace(request, checkpoint="other"): "Model: starter",
     }.items():
-        infotext = write_infotext(made, schedule="Karras", model_hash="0123456789")
+        infotext = write_infotext(made, FileHashes(checkpoint="0123456789"), schedule="Karras")
         path.write_bytes(encode(image, "png", 90, infotext, made.to_json()))
         if not missing:
             startup.check(path, checkpoint)

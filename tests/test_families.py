@@ -34,7 +34,8 @@ from backend.imaging.vae import decode, encode
 from backend.model_manager.header import read_header
 from backend.model_manager.identity import Identity, Kind
 from backend.request import CFG_RANGE, STEPS_RANGE, GenerationRequest
-from backend.sampling.samplers import find_sampler, sigmas_for
+from backend.sampling.plan import sigmas_for
+from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import SigmaTable
 from tests.checkpoints import KINDS, single_file, tiny, unused, write_folder, write_single_file
 

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from backend.families.ldm import alphas_cumprod
 from backend.init_image import SoftInpainting
-from backend.sampling.img2img import Known, last, lengthened, seen_difference, shortened, soft_blend, soft_mask
-from backend.sampling.samplers import SAMPLER_NAMES, calls, find_sampler, sigmas_for
+from backend.sampling.img2img import Known, lengthened, seen_difference, shortened, soft_blend, soft_mask
+from backend.sampling.plan import Plan, plan_for, sigmas_for
+from backend.sampling.samplers import SAMPLER_NAMES, find_sampler
 from backend.sampling.schedules import SigmaTable
 
 TABLE = SigmaTable(alphas_cumprod().tolist())
@@ -19,30 +20,32 @@ class Counted:
     def __init__(self, clean: Tensor):
         self.clean = clean
         self.sigmas: list[float] = []
+        self.steps: list[int] = []
+        self.last_uncond: Tensor | None = None
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         self.sigmas.append(sigma)
         return self.clean.expand_as(x)
 
 
-def run(sampler: str, sigmas: list[float], denoise: Counted, known: Known, x: Tensor) -> Tensor:
+def run(sampler: str, plan: Plan, denoise: Counted, known: Known, noise: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     return find_sampler(sampler).function(
         known.kept(denoise),
-        x,
-        sigmas,
-        noise=lambda _a, _b: torch.randn(x.shape, generator=generator),
-        on_step=lambda _i, _d: None,
+        plan.start(noise, known.latents),
+        plan.sigmas,
+        noise=lambda _a, _b: torch.randn(noise.shape, generator=generator),
+        on_step=lambda index, _d: denoise.steps.append(index),
     )
 
 
 @pytest.mark.parametrize(("steps", "strength", "count"), [(20, 0.75, 16), (30, 0.4, 13), (50, 1, 50), (10, 0.05, 1)])
 def test_the_denoiser_is_called_as_often_as_a1111s(steps: int, strength: float, count: int) -> None:
     taken = shortened(steps, strength)
-    sigmas = last(sigmas_for(find_sampler("Euler"), "Karras", taken.scheduled, TABLE), taken.taken)
+    plan = plan_for(find_sampler("Euler"), "Karras", taken.scheduled, TABLE, taken=taken.taken)
     known = Known(latents=torch.zeros(1, 4, 4, 4))
     denoise = Counted(torch.zeros(1, 4, 4, 4))
-    run("Euler", sigmas, denoise, known, torch.randn(1, 4, 4, 4))
+    run("Euler", plan, denoise, known, torch.randn(1, 4, 4, 4))
     assert len(denoise.sigmas) == count
     whole = sigmas_for(find_sampler("Euler"), "Karras", steps, TABLE)
     assert denoise.sigmas == whole[steps - count : steps]
@@ -60,19 +63,22 @@ def test_hires_takes_all_steps_of_a_longer_schedule(steps: int, strength: float,
 def test_every_sampler_can_begin_late(sampler: str) -> None:
     row = find_sampler(sampler)
     taken = shortened(20, 0.5)
-    sigmas = last(sigmas_for(row, "Automatic", taken.scheduled, TABLE), taken.taken)
+    plan = plan_for(row, "Automatic", taken.scheduled, TABLE, taken=taken.taken)
     clean = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(1))
     known, denoise = Known(latents=torch.zeros(1, 4, 4, 4)), Counted(clean)
-    x = known.noised(torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2)), sigmas[0])
-    made = run(sampler, sigmas, denoise, known, x)
-    assert len(denoise.sigmas) == (21 if row.second_order else 11)
-    assert calls(row, 20) > len(denoise.sigmas)
-    torch.testing.assert_close(made, clean, rtol=0, atol=0.15)
+    noise = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    made = run(sampler, plan, denoise, known, noise)
+    # AUTOMATIC1111 begins DDIM and its kin one timestep below the one that noise is put on at, and ends at the last.
+    assert plan.steps == ({"UniPC": 10}.get(sampler, 9) if row.unit_variance else 11)
+    assert denoise.steps[-1] < plan.steps
+    assert max(denoise.sigmas) == plan.sigmas[0]
+    torch.testing.assert_close(made, clean, rtol=0, atol=0.2)  # noise of the last level, 0.04, of which some is left
 
 
 def test_it_begins_with_the_latents_and_noise_of_the_level() -> None:
     latents, noise = torch.randn(1, 4, 4, 4), torch.randn(3, 4, 4, 4)
-    assert torch.equal(Known(latents=latents).noised(noise, 2.5), latents + 2.5 * noise)
+    plan = plan_for(find_sampler("Euler"), "Karras", 20, TABLE, taken=11)
+    assert torch.equal(plan.start(noise, latents), latents + noise * plan.sigmas[0])
 
 
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
@@ -81,8 +87,8 @@ def test_what_is_not_masked_stays_exactly_and_what_is_becomes_the_guess(sampler:
     mask = torch.zeros(1, 1, 6, 6)
     mask[..., :3] = 1
     known, row = Known(latents=latents, mask=mask), find_sampler(sampler)
-    sigmas = last(sigmas_for(row, "Automatic", 12, TABLE), 10)
-    made = known.finished(run(sampler, sigmas, Counted(clean), known, known.noised(torch.randn(2, 4, 6, 6), sigmas[0])))
+    plan = plan_for(row, "Automatic", 12, TABLE, taken=10)
+    made = known.finished(run(sampler, plan, Counted(clean), known, torch.randn(2, 4, 6, 6)))
     assert torch.equal(made[..., 3:], latents[..., 3:].expand(2, -1, -1, -1))
     torch.testing.assert_close(made[..., :3], clean[..., :3].expand(2, -1, -1, -1), rtol=0, atol=0.15)
 

@@ -61,7 +61,7 @@ def test_the_infotext_names_what_the_words_used(app: App, options: Options, tmp_
     with Image.open(path) as picture:
         said = picture.info["parameters"]
     assert said.startswith("dots, a circle <lora:ink:0.5>\nNegative prompt: unused\n")
-    assert f', Lora hashes: "ink: {of_tensors[:12]}", TI hashes: "dots: {of_embedding[:12]}", RNG: NV' in said
+    assert f', RNG: NV, Lora hashes: "ink: {of_tensors[:12]}", TI hashes: "dots: {of_embedding[:12]}", ' in said
 
 
 def test_what_does_not_fit_is_told_and_the_picture_made(app: App) -> None:

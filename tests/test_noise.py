@@ -12,7 +12,7 @@ from torchsde._brownian import brownian_interval
 
 from backend.sampling.noise import BrownianNoise, ImageNoise, PhiloxGenerator
 from backend.sampling.schedules import SCHEDULES, SigmaTable
-from tests.reference.mixture import alphas_cumprod
+from bench.mixture import alphas_cumprod
 
 CPU = torch.device("cpu")
 SHAPE = 4, 8, 8

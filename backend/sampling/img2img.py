@@ -4,7 +4,6 @@ All follows AUTOMATIC1111: the number of steps, noise on top of the clean latent
 the clean picture, not on the noisy latents.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.init_image import SoftInpainting
-    from backend.sampling.solvers import Denoise
+    from backend.sampling.timesteps import Guided
 
 MOST = 0.999  # of the noise: at 1 there is one step less than were asked for
 SMALL = 1e-5
@@ -39,11 +38,6 @@ def lengthened(steps: int, strength: float) -> Steps:
     return Steps(scheduled=max(steps, min(scheduled, TRAINING_TIMESTEPS)), taken=steps)
 
 
-def last(sigmas: Sequence[float], steps: int) -> list[float]:
-    """The noise levels of the last `steps` steps, or of all where there are fewer."""
-    return list(sigmas[-(steps + 1) :])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What sampling begins with: clean `latents` of unit variance, (pictures, channels, height, width).
@@ -59,10 +53,6 @@ class Known:
         """What some of the pictures begin with, where they do not all begin with the same."""
         return self if len(self.latents) == 1 else replace(self, latents=self.latents[start : start + count])
 
-    def noised(self, noise: "Tensor", sigma: float) -> "Tensor":
-        """The latents that sampling begins with at a noise level."""
-        return self.latents + noise * sigma
-
     def emptied(self, noise: "Tensor | None") -> "Known":
         """The same with noise of variance 1, or nothing, where the mask is: A1111's "latent noise" and "nothing"."""
         if self.mask is None:
@@ -70,11 +60,9 @@ class Known:
         kept = self.latents * (1 - self.mask)
         return replace(self, latents=kept if noise is None else kept + noise * self.mask)
 
-    def kept(self, denoise: "Denoise") -> "Denoise":
-        """`denoise` whose guesses are these latents outside the mask."""
-        if self.mask is None:
-            return denoise
-        return lambda x, sigma: self._blended(denoise(x, sigma), sigma)
+    def kept(self, denoise: "Guided") -> "Guided":
+        """`denoise` whose guesses are these latents outside the mask; those without words are as they were."""
+        return denoise if self.mask is None else _Keeping(self, denoise)
 
     def finished(self, latents: "Tensor") -> "Tensor":
         """Sampled latents with what was to be kept; a soft mask has been at work long enough."""
@@ -82,11 +70,26 @@ class Known:
             return latents
         return latents * self.mask + self.latents * (1 - self.mask)
 
-    def _blended(self, denoised: "Tensor", sigma: float) -> "Tensor":
+    def blended(self, denoised: "Tensor", sigma: float) -> "Tensor":
+        """A guess at a noise level, with these latents outside the mask."""
         assert self.mask is not None
         if self.soft is None:
             return denoised * self.mask + self.latents * (1 - self.mask)
         return soft_blend(self.soft, self.latents, denoised, soft_mask(self.soft, self.mask, sigma))
+
+
+class _Keeping:
+    """A denoiser with what is known outside a mask."""
+
+    def __init__(self, known: Known, denoise: "Guided"):
+        self.last_uncond: Tensor | None = None
+        self._known = known
+        self._denoise = denoise
+
+    def __call__(self, x: "Tensor", sigma: float) -> "Tensor":
+        denoised = self._known.blended(self._denoise(x, sigma), sigma)
+        self.last_uncond = self._denoise.last_uncond
+        return denoised
 
 
 def soft_mask(soft: "SoftInpainting", mask: "Tensor", sigma: float) -> "Tensor":
