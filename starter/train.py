@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="folder of what is trained so far")
     parser.add_argument("--output", type=Path, help="by default the file that ships")
     parser.add_argument("--inpaint", action="store_true", help="make an inpainting checkpoint of a finished one")
-    parser.add_argument("--inpaint-steps", type=int, default=3000)
+    parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--pictures", type=int, default=10_000, help="64x64 pictures to draw; half as many at 128x128")
     parser.add_argument("--vae-pictures", type=int, default=4000, help="to draw of each size for the VAE")
     parser.add_argument("--vae-steps", type=int, help=f"{VAE_STEPS} for a new starter, 0 for one that is improved")

@@ -300,3 +300,39 @@ def test_hires_fix_keeps_the_composition(studio: App, side: int) -> None:
     shifted = [likeness(a, b) for a, b in zip(second, first[1:] + first[:1], strict=True)]
     control = np.mean([a < b for a, b in zip(shifted, own, strict=True)])
     assert control <= 0.5 <= asked, (asked, control)
+
+
+@pytest.mark.slow
+def test_an_inpainting_checkpoint_goes_on_with_what_is_around_the_hole(studio: App, side: int) -> None:
+    """The right and lower part of a subject is made again at strength 1, from words that leave the colours open. It
+    counts what has the subject, colour and background that the rest of the picture tells; the control is the ordinary
+    starter, which does not see that rest while it draws."""
+    shares: dict[str, float] = {}
+    mask = Image.new("L", (side, side), 0)
+    ImageDraw.Draw(mask).rectangle((side * 45 // 100, 0, side, side), fill=255)
+    inpainting = Inpainting(mask=put(studio, mask), masked_content="fill")
+    seen = {
+        "heart": ("purple", "yellow"),
+        "house": ("white", "red"),
+        "star": ("orange", "blue"),
+        "fish": ("red", "white"),
+    }
+    for checkpoint in ("starter-inpainting", "starter"):
+        good = 0
+        for number, (subject, colours) in enumerate(seen.items()):
+            picture = put(studio, scene(subject, *colours, side))
+            request = GenerationRequest(
+                prompt=f"a {subject}",
+                checkpoint=checkpoint,
+                width=side,
+                height=side,
+                cfg_scale=5,
+                steps=STEPS,
+                seed=FIRST_SEED + number * BATCH,
+                batch_size=BATCH,
+                init=InitImage(picture=picture, denoising_strength=1, inpainting=inpainting),
+            )
+            verdicts = [judge(each) for each in run(studio, request)]
+            good += sum((each.subject, each.colour, each.background) == (subject, *colours) for each in verdicts)
+        shares[checkpoint] = good / SEEDS
+    assert shares["starter"] <= 0.5 <= shares["starter-inpainting"], shares
