@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from backend.errors import OutputError
 from backend.files import create_atomically
+from backend.infotext import NONE
 from backend.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ REQUEST = "atelier"  # our own: the request as lossless JSON
 USER_COMMENT, IMAGE_DESCRIPTION, EXIF_IFD = 0x9286, 0x010E, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
 NUMBER = "[number]"
-NONE: Mapping[str, str] = MappingProxyType({})
 # What the words of a pattern can become, where that is not just anything.
 FORMS = {
     "number": r"\d{5,}",

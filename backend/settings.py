@@ -63,6 +63,15 @@ class Settings(BaseModel):
         description="Save what was there when a picture was interrupted or skipped.",
         json_schema_extra={"section": "Saving"},
     )
+    keep_inputs_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        title="Keep pictures that were put in, days",
+        description="Since they were last used; pictures of jobs in the list stay as long as these. 0 keeps them for "
+        "ever.",
+        json_schema_extra={"section": "Saving"},
+    )
     previews: bool = Field(
         default=True,
         title="Live preview",

@@ -85,7 +85,8 @@ def load(path: Path) -> tuple[Family, Networks]:
 def latents_of(family: Family, networks: Networks, request: GenerationRequest = REQUEST, seed: int = 0) -> Tensor:
     """The request's picture as latents, by the product's denoiser and its own noise of that seed."""
     table = SigmaTable(family.alphas_cumprod(zero_terminal_snr=networks.zero_terminal_snr).tolist())
-    denoise = denoiser_for(request, family, networks, clip_tokenizer(), table)
+    words = conditionings(request, family, networks, clip_tokenizer())
+    denoise = denoiser_for(request, family, networks, words, table)
     sampler = find_sampler(request.sampler)
     sigmas = sigmas_for(sampler, request.schedule, request.steps, table)
     x = noise(request, seed) * sigmas[0]

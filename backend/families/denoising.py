@@ -1,5 +1,6 @@
 """A request's words and numbers in the way its checkpoint's family wants them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from transformers import CLIPTokenizer
@@ -39,15 +40,15 @@ def denoiser_for(
     request: GenerationRequest,
     family: Family,
     networks: Networks,
-    tokenizer: CLIPTokenizer,
+    words: Sequence[Conditioning],
     table: SigmaTable,
-    inversions: Inversions | None = None,
+    *,
     shown: Shown | None = None,
     size: tuple[int, int] | None = None,
 ) -> GuidedDenoiser:
-    """The denoiser that makes the pictures of `request`, at the noise levels of `table`; `shown` is the picture that
-    its UNet may look at, `size` as in `conditionings`."""
-    cond, *rest = conditionings(request, family, networks, tokenizer, inversions, size)
+    """The denoiser that makes the pictures of `request`, of which `words` are the `conditionings`, at the noise levels
+    of `table`; `shown` is the picture that its UNet may look at, `size` as in `conditionings`."""
+    cond, *rest = words
     latent = family.latent_format
     if shown is None:
         picture = no_picture(networks, latent, *(size or (request.width, request.height)))
