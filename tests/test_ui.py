@@ -390,7 +390,7 @@ def test_what_of_a_folder_is_not_queued_is_said_by_name(
 
 
 def test_a_folder_of_this_machine_is_queued_where_the_settings_declare_one(
-    app: App, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: App, client: TestClient, tmp_path: Path
 ) -> None:
     root = tmp_path / "scans"
     (root / "june").mkdir(parents=True)
@@ -402,7 +402,7 @@ def test_a_folder_of_this_machine_is_queued_where_the_settings_declare_one(
     batch = event(client, "img2img_batch_generate")
     (message,) = send(client, batch, values)
     assert message.startswith("The folder 'scans/june' is not there any more")
-    monkeypatch.setattr(Settings, "picture_folders", f"{root}\n/nowhere/at/all", raising=False)
+    app.settings.update({"picture_folders": f"{root}\n/nowhere/at/all"})
     assert {name: len(pictures_in(folder)) for name, folder in picture_folders(app.settings.value).items()} == {
         "scans": 1,
         "scans/june": 2,

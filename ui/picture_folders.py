@@ -14,8 +14,7 @@ MOST_FOLDERS = 200
 
 def declared(settings: Settings) -> list[Path]:
     """The folders that the settings name, a full path a line."""
-    lines = str(getattr(settings, "picture_folders", "")).splitlines()
-    return [Path(line.strip()) for line in lines if line.strip()]
+    return [Path(line.strip()) for line in settings.picture_folders.splitlines() if line.strip()]
 
 
 def picture_folders(settings: Settings) -> Mapping[str, Path]:
