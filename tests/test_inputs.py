@@ -244,6 +244,8 @@ def test_a_bomb_is_refused_before_it_is_opened(side: int, store: Inputs) -> None
         lambda: saved(Image.effect_noise((200, 200), 90))[:9000],
         lambda: png_of(50, 50),
         lambda: b"GIF89a" + bytes(20),
+        lambda: saved(Image.new("RGB", (64, 64)), "AVIF").replace(b"av01", b"av99"),
+        lambda: saved(Image.effect_noise((64, 64), 90), "AVIF").replace(b"iloc", b"icol"),
     ],
 )
 def test_what_is_no_whole_picture_is_a_sentence(broken: Callable[[], bytes], store: Inputs) -> None:

@@ -32,6 +32,7 @@ UNREADABLE = (
     ZeroDivisionError,
     OverflowError,
     MemoryError,
+    RuntimeError,  # a damaged AVIF
     Image.DecompressionBombError,
 )
 GREY = ("1", "L", "LA", "F")  # and every mode that begins with I
