@@ -27,7 +27,8 @@ from backend.model_manager.memory.status import ModelStatus, StatusBoard
 from backend.outputs import Outputs
 from backend.paths import MODELS, ROOT
 from backend.prompt.loras import named_loras
-from backend.request import OWN_VAE, GenerationRequest
+from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest
+from backend.retention import Retention
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.settings import SettingsStore
@@ -132,6 +133,7 @@ class App:
             prepare=self.prepare,
             store=SQLiteJobStore(options.data_dir / "queue.sqlite3"),
         )
+        self.retention = Retention(self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs)
 
     def start(self) -> None:
         """Begin to work; heavy imports happen on the worker's thread."""
@@ -139,10 +141,12 @@ class App:
         if swept:
             log.info("removed %d unfinished files", swept)
         self.queue.start()
+        self.retention.start()
 
     def close(self) -> None:
         """End the running job at its next step; what waits is kept for the next start."""
         self.queue.close()
+        self.retention.close()
         self.chores.close()
         self.downloads.close()
         self.hashes.close()
@@ -167,18 +171,21 @@ class App:
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
         vae = self.catalog.vae(request.vae, record)
-        own_or_named = vae.name if vae else OWN_VAE
+        two = request.hires is not None and bool(request.hires.checkpoint)
+        # Of two checkpoints each has what lies beside itself, so that no one name says it.
+        automatic = two and request.vae == AUTOMATIC_VAE
+        resolved = AUTOMATIC_VAE if automatic else vae.name if vae else OWN_VAE
         named_loras(request.prompt, self.catalog, record)
         if request.init is not None:
             self.inputs.check(request.init)
         return replace(
             request.resolved(),
             init=request.init and self._exact(request.init),
-            hires=request.hires and self._prepared(request.hires, request.prompt, record, own_or_named),
+            hires=request.hires and self._prepared(request.hires, request.prompt, record, resolved),
             sampler=find_sampler(request.sampler).name,
             schedule=schedule,
             checkpoint=record.name,
-            vae=own_or_named,
+            vae=resolved,
         )
 
     def _exact(self, init: InitImage) -> InitImage:
@@ -206,7 +213,7 @@ class App:
         latent = next((name for name in LATENT_UPSCALERS if name.casefold() == hires.upscaler.strip().casefold()), None)
         exact = replace(hires, upscaler=latent or self.upscalers.exact(hires.upscaler))
         exact.check_latents(same=record.identity.vae_family == first.identity.vae_family)
-        self.catalog.vae(vae, record)  # is that of both passes
+        self.catalog.vae(vae, record)  # a named one is that of both passes
         return replace(
             exact,
             checkpoint=record.name if hires.checkpoint else "",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from backend.errors import InvalidRequest, unknown_name
 
 LONGEST_PROMPT = 65_536  # characters
+LARGEST_SIDE = 16_384  # pixels of a picture or a box that is asked for
 
 
 def text(what: str, value: object) -> str:

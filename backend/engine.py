@@ -2,23 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
-from backend.errors import Cancelled, Stopped, UserError
-from backend.events import ImageReady, Loading
-from backend.families.unseen import EDIT, INPAINTING, further_channels
+from backend.errors import Cancelled, Skipped, Stopped, UserError
+from backend.events import ImageReady, Loading, Notice
+from backend.families.unseen import further_channels
 from backend.frame import Frame
 from backend.generation import Generation
 from backend.hires import Enlarged, enlarge, refine, second_pass, steps_of
 from backend.imaging.upscale import Upscalers
-from backend.infotext.provenance import FileHashes, Provenance
-from backend.infotext.write import write_infotext
 from backend.init_image import HiresFix, InitImage, TiledUpscale
 from backend.inputs import Inputs
 from backend.jobs import Job
@@ -34,7 +33,8 @@ from backend.prompt.embeddings import Inversions, inversions_in
 from backend.prompt.encode import words_of
 from backend.prompt.grammar import LoraToken, read_prompt
 from backend.prompt.loras import named_loras
-from backend.request import GenerationRequest
+from backend.recipe import Recipe
+from backend.request import OWN_VAE, GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
 from backend.sampling_pass import Made
@@ -122,28 +122,67 @@ class Engine:
                     self._finish(generation, part, request, recipe, job)
 
     def _generate_twice(self, request: GenerationRequest, hires: HiresFix, job: Job) -> None:
-        """With hires fix. Each pass has its checkpoint and LoRAs to itself while it runs: two of one architecture share
-        their modules."""
-        second = second_pass(request, hires)
-        before, after = steps_of(request, None), steps_of(second, hires)
+        """With hires fix. What the first pass made is delivered as it is where the second one does not come to its
+        end."""
         for batch in range(request.batch_count):
             job.next_pictures()
-            large: list[Enlarged] = []
-            with self._at_work(request, job, after=after) as (generation, recipe):
-                for part in generation.batch(batch):
-                    try:
-                        if part.stop is not None:
-                            raise part.stop
-                        free = self.residency.free_idle
-                        large.append(enlarge(generation, part, request, hires, self._upscalers, free, job))
-                    except Stopped as stop:
-                        self._finish(generation, replace(part, stop=stop), request, recipe, job)
-            if not large:
-                continue
-            with self._at_work(second, job, second=hires, before=before) as (generation, _):
-                for each in large:
-                    for part in refine(generation, batch, each, hires):
-                        self._finish(generation, part, request, recipe, job)
+            waiting: dict[int, Made] = {}
+            try:
+                self._in_two_passes(batch, request, hires, waiting, job)
+            except Exception as reason:
+                # Else what memory may have run out of is held by the frames that it went through.
+                clear_frames(reason.__traceback__)
+                self._keep_first_pass(waiting, request, job, stopped=isinstance(reason, Stopped))
+                raise
+            self._keep_first_pass(waiting, request, job, stopped=True)
+
+    def _in_two_passes(
+        self, batch: int, request: GenerationRequest, hires: HiresFix, waiting: dict[int, Made], job: Job
+    ) -> None:
+        """One batch. `waiting`, by their numbers, is what the first pass made and the second has not yet; latents, so
+        that it costs next to nothing.
+
+        Each pass has its checkpoint and LoRAs to itself while it runs: two of one architecture share their modules.
+        """
+        second = second_pass(request, hires)
+        before, after = steps_of(request, None), steps_of(second, hires)
+        large: list[Enlarged] = []
+        with self._at_work(request, job, after=after) as (generation, recipe):
+            for part in generation.batch(batch):
+                if part.stop is not None:
+                    self._finish(generation, part, request, recipe, job)
+                    continue
+                waiting |= {each.first: each for each in part.singles()}
+                with suppress(Skipped):
+                    free = self.residency.free_idle
+                    large.append(enlarge(generation, part, request, hires, self._upscalers, free, job))
+        if not large:
+            return
+        with self._at_work(second, job, second=hires, before=before) as (generation, _):
+            for each in large:
+                for part in refine(generation, batch, each, hires):
+                    self._finish(generation, part, request, recipe, job, waiting)
+
+    def _keep_first_pass(
+        self, waiting: Mapping[int, Made], request: GenerationRequest, job: Job, *, stopped: bool
+    ) -> None:
+        """Deliver what still waits for its second pass, each with the request that makes it again. Where it was
+        `stopped`, that is an interrupted picture, which the settings may not want."""
+        if not waiting or (stopped and not self._settings.value.save_interrupted):
+            return
+        job.emit(
+            Notice(
+                message=f"The second pass did not come to its end: what the first one made is kept, at {request.width} "
+                f"x {request.height}."
+            )
+        )
+        alone = replace(request, hires=None)
+        guessed = {image.index for image in job.images}  # what the second pass had made of some when it was stopped
+        with self._at_work(alone, job) as (generation, recipe):
+            for number, made in waiting.items():
+                index = number + request.pictures if number in guessed else number
+                for image in generation.pictures(made):
+                    self._deliver(image, index, alone.single(made.seeds[0]), recipe, job)
 
     def _generate_in_tiles(self, request: GenerationRequest, init: InitImage, upscale: TiledUpscale, job: Job) -> None:
         """With a tiled upscale. The picture is enlarged once, before the checkpoint is loaded."""
@@ -169,7 +208,7 @@ class Engine:
         second: HiresFix | None = None,
         before: int = 0,
         after: int = 0,
-    ) -> Iterator[tuple[Generation, "_Recipe"]]:
+    ) -> Iterator[tuple[Generation, Recipe]]:
         """The checkpoint of a request leased and at work on it; and what the pictures' infotexts will say of it."""
         job.emit(Loading(what=request.checkpoint))
         record = self._catalog.find(request.checkpoint)
@@ -196,12 +235,21 @@ class Engine:
             yield generation, recipe
 
     def _finish(
-        self, generation: Generation, part: Made, request: GenerationRequest, recipe: "_Recipe", job: Job
+        self,
+        generation: Generation,
+        part: Made,
+        request: GenerationRequest,
+        recipe: Recipe,
+        job: Job,
+        waiting: dict[int, Made] | None = None,
     ) -> None:
-        """Decode and deliver what was made. Raises `Cancelled` if the whole job was ended meanwhile."""
+        """Decode and deliver what was made; what is whole is `waiting` no more. Raises `Cancelled` if the whole job was
+        ended meanwhile."""
         if part.stop is None or self._settings.value.save_interrupted:
             for k, image in enumerate(generation.pictures(part)):
                 self._deliver(image, part.first + k, request.single(part.seeds[k]), recipe, job)
+                if waiting and part.stop is None:
+                    del waiting[part.first + k]
         if isinstance(part.stop, Cancelled):
             raise part.stop
 
@@ -223,26 +271,27 @@ class Engine:
         vae: ModelRecord | None,
         loras: Sequence[tuple[LoraToken, ModelRecord]],
         embeddings: Mapping[str, ModelRecord],
-    ) -> "_Recipe":
+    ) -> Recipe:
         sampler = find_sampler(request.sampler)
         # A1111 writes the schedule that Automatic stood for, except where that is the plain one.
         automatic = is_automatic(request.schedule) and sampler.automatic_schedule != "Uniform"
-        return _Recipe(
+        return Recipe(
             schedule=sampler.automatic_schedule if automatic else request.schedule,
             checkpoint=model.sha256,
             vae=None if vae is None else self._hashes.sha256(vae),
             refiner=self._hash_of(request.refiner.checkpoint) if request.refiner else None,
             hires_checkpoint=self._hash_of(request.hires.checkpoint) if request.hires else None,
+            vae_name=OWN_VAE if vae is None else vae.name,
             loras={token.name: self._hashes.of_tensors(record) for token, record in loras},
             embeddings={name: self._hashes.sha256(record) for name, record in embeddings.items()},
             further=further_channels(model.networks, model.family.latent_format),
             device=_in_words(model.device, model.networks.unet.dtype),
         )
 
-    def _hash_of(self, checkpoint: str) -> "Future[str] | None":
+    def _hash_of(self, checkpoint: str) -> Future[str] | None:
         return self._hashes.sha256(self._catalog.find(checkpoint)) if checkpoint else None
 
-    def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: "_Recipe", job: Job) -> None:
+    def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: Recipe, job: Job) -> None:
         """Save and announce one picture."""
         made_with = recipe.made_with()
         infotext = recipe.infotext(request, made_with.files)
@@ -269,40 +318,3 @@ def _in_bytes(gigabytes: float | None) -> int | None:
 def _in_words(device: torch.device, dtype: torch.dtype) -> str:
     """A device and the numbers it computes in, as a picture says them."""
     return f"{describe(device)}, {str(dtype).removeprefix('torch.')}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Recipe:
-    """What the infotext says beside the request; hashes of files that are first used are still being taken."""
-
-    schedule: str
-    checkpoint: "Future[str]"
-    vae: "Future[str] | None"
-    refiner: "Future[str] | None"
-    hires_checkpoint: "Future[str] | None"
-    loras: "Mapping[str, Future[str]]"
-    embeddings: "Mapping[str, Future[str]]"
-    further: int
-    device: str
-
-    def made_with(self) -> Provenance:
-        """Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
-        files = FileHashes(
-            checkpoint=self.checkpoint.result(),
-            vae=self.vae.result() if self.vae else "",
-            refiner=self.refiner.result() if self.refiner else "",
-            hires_checkpoint=self.hires_checkpoint.result() if self.hires_checkpoint else "",
-            loras={name: sha256.result() for name, sha256 in self.loras.items()},
-            embeddings={name: sha256.result() for name, sha256 in self.embeddings.items()},
-        )
-        return Provenance(files=files, device=self.device)
-
-    def infotext(self, request: GenerationRequest, files: FileHashes) -> str:
-        """The ``parameters`` of one picture."""
-        return write_infotext(
-            request,
-            files,
-            schedule=self.schedule,
-            edits=self.further == EDIT,
-            inpaints=self.further == INPAINTING,
-        )

@@ -1,4 +1,4 @@
-"""What of a picture goes to the model, and how the model's answer comes back into it.
+"""What of a picture goes to the model; `way_back` has how the model's answer comes back into it.
 
 The *canvas* is the picture, enlarged where the box reaches outside; the *region* is what the model sees of it, brought
 to the model's *area*. Nothing here needs torch.
@@ -11,54 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.errors import InvalidRequest
-from backend.imaging.composite import RING, composite, matched, ring_around
 from backend.imaging.fill import extended, fill
-from backend.imaging.mask import Bytes, blurred, bounds, doubled, grown, in_ratio, mask_of, outwards, shrunk
+from backend.imaging.mask import Bytes, blurred, bounds, cut, doubled, grown, in_ratio, mask_of, moved, outwards, shrunk
 from backend.imaging.resize import FILL, JUST_RESIZE, LATENT, Placement, Rectangle, Size, placement, resize
-from backend.init_image import SIZE_STEP, SMALLEST_SIDE, Box, InitImage, Inpainting
+from backend.init_image import SIZE_STEP, SMALLEST_SIDE, InitImage, Inpainting
 from backend.inputs import Inputs
 from backend.request import GenerationRequest
+from backend.way_back import Return, on_canvas, on_paper, resized
 
-PAPER = (255, 255, 255)  # what transparent pictures lie on (A1111's img2img_background_color)
 SEAM = 24  # pixels to each side of it
 SEAM_BLUR = 8
 SEAM_STRENGTH = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class Return:
-    """Where an answer is put in: `painted`, (height, width) of the region, says by how much.
-
-    `canvas` is RGB or RGBA. `context` is what the region shows the model before anything is filled, `inside` where it
-    is old picture.
-    """
-
-    canvas: Image.Image
-    region: Rectangle
-    placement: Placement
-    painted: Bytes
-    context: Bytes
-    inside: NDArray[np.bool_]
-    match: bool
-
-    def of(self, made: Image.Image, allowed: Image.Image | None) -> Image.Image:
-        """The canvas with `made`, in RGB at the size of the area, in it; where `allowed`, a mask of that size, is dark,
-        with less of it."""
-        left, top, right, bottom = self.placement.seen
-        near = bounds(self.painted[top:bottom, left:right], RING)
-        done = self.canvas.copy()
-        if near is None:
-            return done
-        part = (left + near[0], top + near[1], left + near[2], top + near[3])
-        painted, inside, context = (_cut(each, part) for each in (self.painted, self.inside, self.context))
-        if allowed is not None:
-            painted = np.where(painted > 0, np.asarray(self.placement.taken(allowed, part)), 0).astype(np.uint8)
-        piece = np.asarray(self.placement.taken(made, part))
-        if self.match:
-            piece = matched(piece, context, ring_around(painted, inside))
-        there = _moved(part, self.region[:2])
-        done.paste(_laid(self.canvas.crop(there), piece, painted), there[:2])
-        return done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +113,8 @@ class Frame:
                 raise InvalidRequest("The mask is empty: paint where the picture is to be made new.")
             if inpainting.only_masked:
                 crop = in_ratio(crop, area, (region[2] - region[0], region[3] - region[1]))
-                mask, painted, inside = (_cut(each, crop) for each in (mask, painted, inside))
-                region, mode = _moved(crop, region[:2]), FILL
+                mask, painted, inside = (cut(each, crop) for each in (mask, painted, inside))
+                region, mode = moved(crop, region[:2]), FILL
         placed = placement(mode, (region[2] - region[0], region[3] - region[1]), area)
         context = extended(flat, region)
         encoded = _for_latents(context, init, placed)
@@ -176,7 +139,7 @@ class Frame:
             mask=hole,
             depth=placed.put(extended(_like(depth, flat.size), region)) if depth else None,
             init=init,
-            back=_on_canvas(back, init.box) if keeps_canvas(init) else _resized(back, flat),
+            back=on_canvas(back, init.box) if keeps_canvas(init) else resized(back, flat),
         )
 
     def result(self, made: Image.Image, allowed: Image.Image | None = None) -> Image.Image:
@@ -195,7 +158,7 @@ class Frame:
         outside = np.where(back.inside, 0, 255).astype(np.uint8)
         band = np.where(grown(outside, SEAM) > shrunk(outside, SEAM), 255, 0).astype(np.uint8)
         painted = np.where(back.inside, 0, np.minimum(doubled(blurred(band, SEAM_BLUR)), back.painted))
-        context = _flat(result).crop(back.region)
+        context = on_paper(result).crop(back.region)
         light = replace(self.inpainting, masked_content="original", soft=None)
         shown = back.placement.put(context)
         return replace(
@@ -212,7 +175,7 @@ class Frame:
 def with_sketch(picture: Image.Image, init: InitImage, inputs: Inputs) -> Image.Image:
     """A copy of the picture in RGB, on white where it is clear, with the sketch over it. Raises `UserError` if that is
     not there."""
-    flat = _flat(picture)
+    flat = on_paper(picture)
     if init.sketch:
         flat.paste(sketch := inputs.picture(init.sketch), mask=sketch if sketch.mode == "RGBA" else None)
     return flat
@@ -252,61 +215,6 @@ def _masks(
     return np.maximum(blurred(whole, blur), whole), np.maximum(painted, beyond).astype(np.uint8)
 
 
-def _on_canvas(back: Return, box: Box | None) -> Return:
-    """The same with the picture enlarged to its union with the box, where the picture's edge goes on; what neither
-    covers is clear."""
-    if box is None:
-        return back
-    picture, (left, top, right, bottom) = back.canvas, box.rectangle
-    across, down = max(0, -left), max(0, -top)
-    width, height = max(right, picture.width) + across, max(bottom, picture.height) + down
-    region = _moved(back.region, (across, down))
-    if (width, height) == picture.size:
-        return replace(back, region=region)
-    shared = (min(right, picture.width) - max(left, 0)) * (min(bottom, picture.height) - max(top, 0))
-    gaps = width * height > picture.width * picture.height + box.width * box.height - shared
-    mode = "RGBA" if gaps or picture.mode == "RGBA" else "RGB"
-    canvas = Image.new(mode, (width, height), (*PAPER, 0)[: len(mode)])
-    canvas.paste(extended(_flat(picture), (left, top, right, bottom)), (left + across, top + down))
-    canvas.paste(picture, (across, down))
-    return replace(back, canvas=canvas, region=region)
-
-
-def _resized(back: Return, flat: Image.Image) -> Return:
-    """A1111's whole picture: the answer over the picture at the answer's size."""
-    area, placed = back.placement.area, back.placement
-    small = placed.put(flat)
-    painted = doubled(np.asarray(placed.put(Image.fromarray(back.painted))))
-    return Return(
-        canvas=small,
-        region=(0, 0, *area),
-        placement=placement(JUST_RESIZE, area, area),
-        painted=painted,
-        context=np.asarray(small),
-        inside=np.ones(painted.shape, bool),
-        match=back.match,
-    )
-
-
-def _laid(under: Image.Image, piece: Bytes, painted: Bytes) -> Image.Image:
-    """`piece` over a part of the canvas; where that is clear, it becomes as opaque as what is painted."""
-    if under.mode == "RGB":
-        return Image.fromarray(composite(np.asarray(under), piece, painted))
-    old, flat = np.asarray(under), np.asarray(_flat(under))
-    colours = np.where(painted[..., None] > 0, composite(flat, piece, painted), old[..., :3])
-    alpha = composite(old[..., 3:], np.full_like(old[..., 3:], 255), painted)
-    return Image.fromarray(np.concatenate([colours, alpha], axis=2))
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """A copy in RGB, on white where it is clear."""
-    if picture.mode != "RGBA":
-        return picture.convert("RGB").copy()
-    flat = Image.new("RGB", picture.size, PAPER)
-    flat.paste(picture, mask=picture.getchannel("A"))
-    return flat
-
-
 def _for_latents(picture: Image.Image, init: InitImage, placed: Placement) -> Image.Image:
     """What is encoded: the area, or, where latents are resized, the picture at the nearest size that has them."""
     if init.resize_mode != LATENT or (init.inpainting is not None and init.inpainting.only_masked):
@@ -318,15 +226,6 @@ def _for_latents(picture: Image.Image, init: InitImage, placed: Placement) -> Im
 def _like(picture: Image.Image | None, size: Size) -> Image.Image:
     assert picture is not None
     return resize(picture.convert("L"), JUST_RESIZE, *size)
-
-
-def _moved(rectangle: Rectangle, by: tuple[int, ...]) -> Rectangle:
-    left, top, right, bottom = rectangle
-    return left + by[0], top + by[1], right + by[0], bottom + by[1]
-
-
-def _cut(array: NDArray, region: Rectangle) -> NDArray:
-    return array[region[1] : region[3], region[0] : region[2]]
 
 
 def _inside(region: Rectangle, size: Size) -> NDArray[np.bool_]:

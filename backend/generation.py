@@ -12,7 +12,8 @@ from torch import Tensor
 
 from backend.errors import UserError
 from backend.events import Notice
-from backend.families.depth import estimate
+from backend.families.denoising import conditionings
+from backend.families.depth import DepthEstimator
 from backend.families.unseen import DEPTH, Shown, further_channels
 from backend.frame import Frame
 from backend.imaging import vae
@@ -23,7 +24,7 @@ from backend.model_manager.residency import LoadedModel, Residency
 from backend.picture_latents import difference_mask, known_of, shown_of, to_picture, to_pixels
 from backend.prompt.embeddings import Inversions
 from backend.request import GenerationRequest
-from backend.sampling.denoiser import GuidedDenoiser
+from backend.sampling.denoiser import GuidedDenoiser, Words
 from backend.sampling.img2img import Known, lengthened, shortened
 from backend.sampling.samplers import find_sampler
 from backend.sampling_pass import Made, SamplingPass
@@ -75,6 +76,8 @@ class Generation:
         for sentence in (*model.remarks, *inversions.skipped.values()):
             self._tell(sentence)
         self._depth_folder = depth_folder
+        self._depths: DepthEstimator | None = None  # once it was needed
+        self._words: dict[tuple[int, int], Words] = {}  # by the size that is made
         if frame is not None:
             frame = self._with_depth(frame)
         self._frame = frame
@@ -168,9 +171,13 @@ class Generation:
         """The frame with the depths that a depth checkpoint wants, if it is one and they were not given."""
         if frame.depth is not None or further_channels(self._model.networks, self.format) != DEPTH:
             return frame
-        checkpoint, device, folder = self._model.record.path, self._model.device, self._depth_folder
-        depth = self._eased(lambda _: estimate(frame.shown, checkpoint, folder, device), "reading the depth")
+        depth = self._eased(lambda _: self._estimator()(frame.shown), "reading the depth")
         return replace(frame, depth=depth)
+
+    def _estimator(self) -> DepthEstimator:
+        if self._depths is None:
+            self._depths = DepthEstimator(self._model.record.path, self._depth_folder, self._model.device)
+        return self._depths
 
     def _known_of(self, frame: Frame) -> Known:
         return known_of(frame, self.encoded(frame.picture), self._factor)
@@ -179,7 +186,7 @@ class Generation:
         return shown_of(frame, self._model.device, self._tile(frame.area, self._relief))
 
     def _prepared(self, frame: Frame | None) -> SamplingPass:
-        """A pass with its words encoded."""
+        """A pass with its words encoded: once for all tiles, and for a seam."""
         request, second, steps = self._request, self._second, None
         size = (request.width, request.height) if second is None else second.target(request.width, request.height)
         size = size if frame is None else frame.area
@@ -188,9 +195,15 @@ class Generation:
         elif second is not None:
             steps = lengthened(request.steps, second.denoising_strength)
         shown = None if frame is None else partial(self._shown, frame)
-        made = SamplingPass(request, self._model, self._inversions, size=size, steps=steps, shown=shown)
-        self._eased(lambda _: made.prepare(), "reading the prompt")
+        if size not in self._words:
+            self._words[size] = self._eased(lambda _: self._encoded(size), "reading the prompt")
+        made = SamplingPass(request, self._model, self._words[size], size=size, steps=steps, shown=shown)
+        self._eased(lambda _: made.prepare(), "reading the picture")
         return made
+
+    def _encoded(self, size: tuple[int, int]) -> Words:
+        model = self._model
+        return conditionings(self._request, model.family, model.networks, model.tokenizer, self._inversions, size)
 
     def _parts(self, batch: int, first: int, seeds: list[int], known: Known | None) -> Iterator[Made]:
         done = part = 0

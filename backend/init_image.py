@@ -5,12 +5,13 @@ Pictures are named by what `backend.inputs` knows them under, never by a path.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args, get_type_hints
 
 from backend import checked
+from backend.checked import LARGEST_SIDE
 from backend.errors import InvalidRequest
+from backend.request_parts import PART_LABELS
 
 RESIZE_MODES = ("Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)")  # A1111's order
 MASKED_CONTENT = ("fill", "original", "latent noise", "latent nothing", "blur", "Navier-Stokes")  # A1111's four first
@@ -28,7 +29,6 @@ LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = MappingProxyType(
 )
 SIZE_STEP = 8  # pixels per latent
 SMALLEST_SIDE = 64
-LARGEST_SIDE = 16_384  # pixels of a picture or a box
 LARGEST_HIRES = 8192
 MASK_BLUR_RANGE = (0, 64)
 PADDING_RANGE = (0, 256)
@@ -39,59 +39,7 @@ OVERLAP_RANGE = (0, 256)
 HIGHEST_STEPS = 150
 HIGHEST_CFG = 30.0
 
-P = TypeVar("P")
 _NAME = re.compile(r"[0-9a-f]{64}")
-
-# Words of the page and of every message, by the place in a request.
-PART_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        "init.picture": "Picture",
-        "init.sketch": "Sketch",
-        "init.depth": "Depth map",
-        "init.denoising_strength": "Denoising strength",
-        "init.resize_mode": "Resize mode",
-        "init.image_cfg_scale": "Image CFG scale",
-        "init.box": "Box",
-        "init.inpainting": "Inpainting",
-        "init.upscale": "Tiled upscale",
-        "init.box.left": "Left of the box",
-        "init.box.top": "Top of the box",
-        "init.box.width": "Width of the box",
-        "init.box.height": "Height of the box",
-        "init.inpainting.mask": "Mask",
-        "init.inpainting.mask_blur": "Mask blur",
-        "init.inpainting.inverted": "Inpaint not masked",
-        "init.inpainting.masked_content": "Masked content",
-        "init.inpainting.area": "Inpaint area",
-        "init.inpainting.padding": "Only masked padding, pixels",
-        "init.inpainting.mask_weight": "Conditional mask weight",
-        "init.inpainting.colour_match": "Match colours around the mask",
-        "init.inpainting.exact_outside": "Keep what is outside, bit for bit",
-        "init.inpainting.seam_pass": "Second pass over the seam",
-        "init.inpainting.soft": "Soft inpainting",
-        "init.inpainting.soft.schedule_bias": "Schedule bias",
-        "init.inpainting.soft.preservation_strength": "Preservation strength",
-        "init.inpainting.soft.transition_contrast_boost": "Transition contrast boost",
-        "init.inpainting.soft.mask_influence": "Mask influence",
-        "init.inpainting.soft.difference_threshold": "Difference threshold",
-        "init.inpainting.soft.difference_contrast": "Difference contrast",
-        "init.upscale.upscaler": "Upscaler",
-        "init.upscale.scale": "Upscale by",
-        "init.upscale.overlap": "Tile overlap",
-        "hires.upscaler": "Upscaler",
-        "hires.scale": "Upscale by",
-        "hires.width": "Resize width to",
-        "hires.height": "Resize height to",
-        "hires.steps": "Hires steps",
-        "hires.denoising_strength": "Denoising strength",
-        "hires.sampler": "Hires sampling method",
-        "hires.schedule": "Hires schedule type",
-        "hires.checkpoint": "Hires checkpoint",
-        "hires.prompt": "Hires prompt",
-        "hires.negative_prompt": "Hires negative prompt",
-        "hires.cfg_scale": "Hires CFG scale",
-    }
-)
 
 
 def _put(part: object, name: str, value: object) -> None:
@@ -323,30 +271,6 @@ class HiresFix:
         if width * high < height * wide:
             return wide, max(high, wide * height // width // SIZE_STEP * SIZE_STEP)
         return max(wide, high * width // height // SIZE_STEP * SIZE_STEP), high
-
-
-def part_from(kind: type[P], values: Any, place: str) -> P | None:
-    """The part at `place` of a request from a mapping of names, which may hold further parts.
-
-    Raises `InvalidRequest` for what is no such mapping.
-    """
-    if values is None or isinstance(values, kind):
-        return values
-    if not isinstance(values, Mapping):
-        raise InvalidRequest(f"{place} must be an object with named values, not {values!r}.")
-    hints = get_type_hints(kind)
-    unknown = sorted(str(name) for name in set(values) - set(hints))
-    if unknown:
-        raise InvalidRequest(f"There is no parameter called {place + '.' + unknown[0]!r}.")
-    read = dict(values)
-    for name, value in values.items():
-        inner = next((each for each in get_args(hints[name]) if is_dataclass(each)), None)
-        if isinstance(inner, type):
-            read[name] = part_from(inner, value, f"{place}.{name}")
-    try:
-        return kind(**read)
-    except TypeError as error:  # one that has no default is not there
-        raise InvalidRequest(f"{place} is not complete: {error}.") from error
 
 
 def _check_name(what: str, value: object) -> None:

@@ -1,47 +1,28 @@
 """The pictures people put in: kept as the very bytes that came, under a name that follows from them."""
 
 import hashlib
-import io
+import logging
+import os
 import re
 import threading
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import Image
 
+from backend.checked import LARGEST_SIDE
 from backend.errors import InvalidRequest, OutputError, UserError
 from backend.files import create_atomically
-from backend.init_image import LARGEST_SIDE, InitImage
+from backend.imaging.decode import MEDIA_TYPES, MOST_PIXELS, UNREADABLE, opened, upright, upright_size
+from backend.init_image import InitImage
 
-MEDIA_TYPES = {
-    "PNG": "image/png",
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-}
+log = logging.getLogger(__name__)
+
+
 MOST_BYTES = 256 * 1024 * 1024
-MOST_PIXELS = 150_000_000  # 12,000 x 12,000, and some
-LONGEST_SIDE = 65_535  # of what may be put in; what is made of it is shorter
 AT_ONCE = 2  # each may take a gigabyte while it is decoded
-SIDEWAYS = frozenset({5, 6, 7, 8})  # of Exif's eight orientations
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ZeroDivisionError,
-    OverflowError,
-    MemoryError,
-    Image.DecompressionBombError,
-)
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,13 +36,15 @@ class StoredInput:
 
 
 class Inputs:
-    """A folder of pictures by the sha256 of their bytes. Safe to use from any thread."""
+    """A folder of pictures by the sha256 of their bytes. When one was last asked for is its file's time. Safe to use
+    from any thread."""
 
     def __init__(self, folder: Path):
         """`folder` is made when the first picture comes."""
         self.folder = folder
         self._sizes: dict[str, tuple[int, int]] = {}  # of the names that were asked for
         self._room = threading.Semaphore(AT_ONCE)
+        self._using = threading.Lock()  # so that nothing goes between a look at its time and its end
 
     def put(self, data: bytes) -> StoredInput:
         """Keep a picture. The same bytes are kept once.
@@ -72,14 +55,14 @@ class Inputs:
         if len(data) > MOST_BYTES:
             raise UserError(f"This file has {len(data):,} bytes; a picture may have {MOST_BYTES:,}.")
         with self._room:
-            size = _upright(data).size
+            size = upright(data).size
         name = hashlib.sha256(data).hexdigest()
         path = self.folder / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            create_atomically(path, data)
-        except FileExistsError:
-            pass  # the same bytes
+            if not self._used(path):
+                with suppress(FileExistsError):  # the same bytes, put in meanwhile
+                    create_atomically(path, data)
         except OSError as error:
             raise OutputError(
                 f"The picture could not be kept in {self.folder}: {error.strerror or error}. Make room and try again."
@@ -88,9 +71,9 @@ class Inputs:
         return StoredInput(name=name, width=size[0], height=size[1])
 
     def path(self, name: str) -> Path:
-        """Where the bytes lie. Raises `UserError` if there is no such picture."""
+        """Where the bytes lie, which counts as a use. Raises `UserError` if there is no such picture."""
         path = self.folder / name
-        if not _NAME.fullmatch(name) or not path.is_file():
+        if not _NAME.fullmatch(name) or not self._used(path):
             raise UserError(f"There is no picture {name[:12]!r} any more: put it in again.")
         return path
 
@@ -99,8 +82,8 @@ class Inputs:
         path = self.path(name)
         if name not in self._sizes:
             try:
-                with _open(path) as image:
-                    self._sizes[name] = _upright_size(image)
+                with opened(path) as image:
+                    self._sizes[name] = upright_size(image)
             except UNREADABLE as error:
                 raise UserError(f"The picture {name[:12]!r} cannot be read any more: put it in again.") from error
         return self._sizes[name]
@@ -109,7 +92,7 @@ class Inputs:
         """What kind of file a picture is. Raises `UserError`."""
         path = self.path(name)
         try:
-            with _open(path) as image:
+            with opened(path) as image:
                 return MEDIA_TYPES[image.format or ""]
         except UNREADABLE as error:
             raise UserError(f"The picture {name[:12]!r} cannot be read any more: put it in again.") from error
@@ -123,7 +106,35 @@ class Inputs:
         except OSError as error:
             raise UserError(f"The picture {name[:12]!r} cannot be read: {error.strerror or error}.") from error
         with self._room:
-            return _upright(data)
+            return upright(data)
+
+    def drop_unused(self, since: float, needed: Container[str]) -> int:
+        """Delete the pictures that nobody asked for `since` then (seconds of the epoch), but for those that are
+        `needed`; returns how many. What cannot be deleted stays for the next time."""
+        dropped = 0
+        for path in list(self.folder.iterdir()) if self.folder.is_dir() else ():
+            if not _NAME.fullmatch(path.name) or path.name in needed:
+                continue
+            try:
+                with self._using:
+                    if path.stat().st_mtime >= since:
+                        continue
+                    path.unlink()
+            except OSError as error:
+                log.warning("The picture %s could not be deleted: %s", path, error.strerror or error)
+                continue
+            self._sizes.pop(path.name, None)
+            dropped += 1
+        return dropped
+
+    def _used(self, path: Path) -> bool:
+        """Whether the file is there; if so, it was used now."""
+        with self._using:
+            if not path.is_file():
+                return False
+            with suppress(OSError):  # a folder that cannot be written to: nothing is deleted there either
+                os.utime(path)
+            return True
 
     def check(self, init: InitImage) -> None:
         """Hold the pictures that `init` names against each other, by their sizes. Raises `UserError` for one that is
@@ -153,83 +164,3 @@ class Inputs:
         within = left >= 0 and top >= 0 and right <= size[0] and bottom <= size[1]
         if within and init.inpainting is not None and not init.inpainting.mask:
             raise InvalidRequest("There is nothing to paint: the box lies within the picture, and there is no mask.")
-
-
-def _open(source: Path | io.BytesIO) -> Image.Image:
-    """Look at a file's header, as one of the kinds that are known and that this Pillow can read."""
-    Image.init()
-    return Image.open(source, formats=[kind for kind in MEDIA_TYPES if kind in Image.OPEN])
-
-
-def _upright(data: bytes) -> Image.Image:
-    try:
-        with _open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
-                raise UserError(
-                    f"This picture has {width:,} x {height:,} pixels; {MOST_PIXELS // 1_000_000} million are allowed."
-                )
-            image.load()
-            return ImageOps.exif_transpose(_eight_bit(image))
-    except Image.DecompressionBombError as error:
-        raise UserError(
-            f"This picture has more pixels than a picture may have: {MOST_PIXELS // 1_000_000} million are allowed."
-        ) from error
-    except UNREADABLE as error:
-        kinds = "PNG, JPEG, WebP, GIF, BMP, TIFF and AVIF"
-        raise UserError(f"This file cannot be read as a picture: {kinds} are known, and it has to be whole.") from error
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """What `_upright` makes of a file that was opened, by its header as far as that tells: a PNG's Exif may stand
-    behind its pixels. Only Exif counts, as in browsers; a TIFF comes upright."""
-    if image.format == "PNG":
-        image.load()
-    exif = Image.Exif()
-    exif.load(image.info.get("exif") or b"")
-    width, height = image.size
-    return (height, width) if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else (width, height)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """RGB, or RGBA where something is transparent, with the tags of `image`."""
-    if image.mode.startswith("I") or image.mode == "F":
-        made = _from_more_bits(image)
-    elif image.mode == "CMYK":
-        made = _from_inks(image)
-    elif image.has_transparency_data:
-        made = image.convert("RGBA")
-        if made.getchannel("A").getextrema() == (255, 255):
-            made = made.convert("RGB")
-    else:
-        made = image.convert("RGB")
-    made.info = {key: value for key, value in image.info.items() if key == "exif"}
-    return made
-
-
-def _from_more_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or more bits: Pillow's own conversion would cut all above 255 off."""
-    values = np.nan_to_num(np.array(image, np.float32), copy=False)
-    if image.mode == "F":
-        most = 1.0 if values.max(initial=0) <= 1 else 255.0
-    else:
-        most = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-    # In place: of a large picture each copy takes half a gigabyte.
-    values /= most
-    values.clip(0, 1, out=values)
-    values *= 255
-    return Image.fromarray(values.round(out=values).astype(np.uint8)).convert("RGB")
-
-
-def _from_inks(image: Image.Image) -> Image.Image:
-    """CMYK by its own profile where it has one."""
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            made = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if made is not None:
-                return made
-        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-            pass  # a profile that is damaged, or not for inks: as without one
-    return image.convert("RGB")

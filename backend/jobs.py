@@ -210,6 +210,10 @@ class JobQueue:
         """The owner's jobs, in the order they run or ran."""
         return [job for job in self._jobs if job.owner == owner]
 
+    def inputs(self) -> frozenset[str]:
+        """The names of all pictures that were put in and that a job of anybody needs, or would if it were retried."""
+        return frozenset(name for job in self._jobs for name in job.request.inputs)
+
     def line(self) -> Iterator[Job]:
         """Everybody's queued jobs in the order they will run: owners take turns, longest unserved first."""
         waiting: dict[str, deque[Job]] = {}

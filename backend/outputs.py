@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
 SIDECAR = ".txt"
+NONE: Mapping[str, str] = MappingProxyType({})
 PARAMETERS = "parameters"  # the chunk A1111 and everybody after it reads
 REQUEST = "atelier"  # our own: the request as lossless JSON
 MADE_WITH = "atelier_made_with"  # and which files and which machine made it
 USER_COMMENT, IMAGE_DESCRIPTION, MAKER_NOTE, EXIF_IFD = 0x9286, 0x010E, 0x927C, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
 NUMBER = "[number]"
-NONE: Mapping[str, str] = MappingProxyType({})
 # What the words of a pattern can become, where that is not just anything.
 FORMS = {
     "number": r"\d{5,}",

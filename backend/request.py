@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from backend import checked
 from backend.errors import InvalidRequest
-from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, PART_LABELS, SIZE_STEP, HiresFix, InitImage, part_from
+from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, SIZE_STEP, HiresFix, InitImage
+from backend.request_parts import PART_LABELS, part_from
 from backend.sampling_options import (
     COMMA_BACKTRACK_RANGE,
     EMPHASIS_MODES,
@@ -51,7 +52,8 @@ class GenerationRequest:
 
     Widths and heights are pixels; `seed` -1 means "choose one", which happens once, at the door (`resolved`).
     `checkpoint` is the name in the catalog; empty means the one that the settings name, else the starter, else the
-    first. `vae` is a name in the catalog too, or `AUTOMATIC_VAE`, which is decided at the door, or `OWN_VAE`.
+    first. `vae` is a name in the catalog too, or `AUTOMATIC_VAE`, which is decided at the door (and stays
+    where the second pass has another checkpoint: each then has what lies beside it), or `OWN_VAE`.
     `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
     and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
     the words once more, larger.
@@ -128,6 +130,11 @@ class GenerationRequest:
     def pictures(self) -> int:
         """How many pictures the whole request makes."""
         return self.batch_size * self.batch_count
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the pictures that were put in and that it needs."""
+        return self.init.inputs if self.init else ()
 
     def resolved(self) -> Self:
         """The same request with seeds that are numbers: chosen now where they were -1."""

@@ -9,9 +9,8 @@ from backend.errors import Stopped
 from backend.families.denoising import denoiser_for
 from backend.families.unseen import Shown
 from backend.model_manager.residency import LoadedModel
-from backend.prompt.embeddings import Inversions
 from backend.request import GenerationRequest
-from backend.sampling.denoiser import GuidedDenoiser
+from backend.sampling.denoiser import GuidedDenoiser, Words
 from backend.sampling.img2img import Known, Steps
 from backend.sampling.noise import BrownianNoise, ImageNoise
 from backend.sampling.plan import plan_for, table_for
@@ -34,6 +33,12 @@ class Made:
     stop: Stopped | None
     known: Known | None = None
 
+    def singles(self) -> "list[Made]":
+        """The same, picture by picture, without what they began with."""
+        latents = [None] * len(self.seeds) if self.latents is None else self.latents.split(1)
+        pairs = zip(self.seeds, latents, strict=True)
+        return [Made(self.first + k, [seed], each, self.stop) for k, (seed, each) in enumerate(pairs)]
+
 
 class SamplingPass:
     """What a request's sampler does with a model: all steps of its schedule, or the last ones of a longer one."""
@@ -42,18 +47,18 @@ class SamplingPass:
         self,
         request: GenerationRequest,
         model: LoadedModel,
-        inversions: Inversions,
+        words: Words,
         *,
         size: tuple[int, int],
         steps: Steps | None = None,
         shown: Callable[[], Shown] | None = None,
     ):
-        """`size` is what is made, (width, height). `shown()` is the picture that the UNet may look at, made when a
-        denoiser is."""
+        """`words` are the request's `conditionings` for `size`, which is what is made, (width, height). `shown()` is
+        the picture that the UNet may look at, made when a denoiser is."""
         self._request = request
         self._size = size
         self._model = model
-        self._inversions = inversions
+        self._words = words
         self._shown = shown
         self._sampler = find_sampler(request.sampler)
         scheduled = steps.scheduled if steps else request.steps
@@ -79,7 +84,7 @@ class SamplingPass:
         return self._prepared
 
     def prepare(self) -> None:
-        """Encode the words, and what the UNet looks at, once for all pictures."""
+        """Encode what the UNet looks at, once for all pictures."""
         self._prepared = self.denoiser()
 
     def denoiser(self) -> GuidedDenoiser:
@@ -88,7 +93,7 @@ class SamplingPass:
         table = table_for(self._sampler, model.table)
         shown = self._shown() if self._shown else None
         return denoiser_for(
-            self._request, model.family, model.networks, model.tokenizer, table, self._inversions, shown, self._size
+            self._request, model.family, model.networks, self._words, table, shown=shown, size=self._size
         )
 
     def made(

@@ -69,6 +69,22 @@ class Settings(BaseModel):
         description="Save what was there when a picture was interrupted or skipped.",
         json_schema_extra={"section": "Saving"},
     )
+    keep_inputs_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        title="Keep pictures that were put in, days",
+        description="Since they were last used; pictures of jobs in the list stay as long as these. 0 keeps them for "
+        "ever.",
+        json_schema_extra={"section": "Saving"},
+    )
+    picture_folders: str = Field(
+        default="",
+        max_length=4000,
+        title="Picture folders for img2img",
+        description="Full paths, one a line: img2img can take all pictures of one of these, or of a folder in it.",
+        json_schema_extra={"section": "Saving"},
+    )
     previews: bool = Field(
         default=True,
         title="Live preview",
@@ -154,11 +170,12 @@ class Settings(BaseModel):
             raise ValueError(f"it must be 0 or at least {SIZE_RANGE[0]}")
         return value
 
-    @field_validator("output_folder")
+    @field_validator("output_folder", "picture_folders")
     @classmethod
-    def _full_path(cls, value: str) -> str:
-        if value and not Path(value).is_absolute():
-            raise ValueError(f"{value!r} is not a full path")
+    def _full_paths(cls, value: str) -> str:
+        for line in filter(None, map(str.strip, value.splitlines())):
+            if not Path(line).is_absolute():
+                raise ValueError(f"{line!r} is not a full path")
         return value
 
 

@@ -115,11 +115,11 @@ def page() -> str:
     return PAGE.format(links=links, colours=COLOURS, template=template)
 
 
-def picture() -> bytes:
-    """A PNG of 4096x4096 that no compression makes small: waves, and noise on them."""
-    down, across = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+def picture(side: int = SIDE) -> bytes:
+    """A square PNG that no compression makes small: waves, and noise on them."""
+    down, across = np.mgrid[0:side, 0:side] / side
     waves = np.stack([np.sin(across * 9 + c + down * 5) for c in range(3)], axis=-1) * 90 + 128
-    noise = np.random.default_rng(0).integers(-12, 13, (SIDE, SIDE, 1))
+    noise = np.random.default_rng(0).integers(-12, 13, (side, side, 1))
     file = io.BytesIO()
     Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8)).save(file, "PNG", compress_level=1)
     return file.getvalue()

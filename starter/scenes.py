@@ -191,8 +191,12 @@ def _article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def captions(scene: Scene) -> list[str]:
-    """Every wording of a scene: sentences and tag lists, whole ones first, then those that leave something open."""
+def captions(scene: Scene, *, whole_ones: int = 4) -> list[str]:
+    """Every wording of a scene: sentences and tag lists, whole ones first, then those that leave something open.
+
+    A whole caption stands there `whole_ones` times, worth as many open ones: it says what should be learned. With 0
+    there are open ones only.
+    """
     thing = " ".join(word for word in (scene.size, scene.colour, scene.subject) if word)
     plain = " ".join(word for word in (scene.size, scene.subject) if word)
     back = scene.background
@@ -221,8 +225,7 @@ def captions(scene: Scene) -> list[str]:
             f"{_article(plain)}{place}",
             f"{_article(back)} background",
         ]
-        # A whole caption is worth four open ones: it says what should be learned.
-        ways += whole * 4 + open_ended
+        ways += whole * whole_ones + open_ended
     if not scene.style:
         return ways
     return [

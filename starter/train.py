@@ -245,10 +245,13 @@ def denoising_loss(
     networks: Networks, pictures: Pictures, rng: np.random.Generator, *, unworded: float = 0.1
 ) -> Tensor:
     """How wrong the UNet's guess of the noise is on a batch of `pictures`, one caption of each, min-SNR weighted; a
-    share of `unworded` captions is left empty, as guidance needs (Ho and Salimans 2022)."""
+    share of `unworded` captions is left empty, as guidance needs (Ho and Salimans 2022). Where there are holes, every
+    caption leaves something open: told everything, the UNet would have no need to look at what is around a hole."""
     device = pictures.latents.device
     chosen = rng.integers(0, len(pictures.scenes), pictures.batch)
-    words = ["" if rng.random() < unworded else str(rng.choice(captions(pictures.scenes[i]))) for i in chosen]
+    whole_ones = 4 if pictures.holes is None else 0
+    wordings = [captions(pictures.scenes[i], whole_ones=whole_ones) for i in chosen]
+    words = ["" if rng.random() < unworded else str(rng.choice(wording)) for wording in wordings]
     tokens = clip_tokenizer()(words, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
     with torch.no_grad():  # it learned its words in stage 2, and every picture costs less this way
         context = networks.text_encoder(tokens.input_ids.to(device)).last_hidden_state
@@ -365,7 +368,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="folder of what is trained so far")
     parser.add_argument("--output", type=Path, help="by default the file that ships")
     parser.add_argument("--inpaint", action="store_true", help="make an inpainting checkpoint of a finished one")
-    parser.add_argument("--inpaint-steps", type=int, default=6000)
+    parser.add_argument("--inpaint-steps", type=int, default=2400)
     parser.add_argument("--pictures", type=int, default=10_000, help="64x64 pictures to draw; half as many at 128x128")
     parser.add_argument("--vae-pictures", type=int, default=4000, help="to draw of each size for the VAE")
     parser.add_argument("--vae-steps", type=int, help=f"{VAE_STEPS} for a new starter, 0 for one that is improved")

@@ -177,7 +177,8 @@ def test_a_denoiser_of_a_request_guides_as_it_says(sd1: Loaded) -> None:
     x = torch.randn(1, 4, 8, 8)
 
     def denoiser(asked: GenerationRequest, **options: Any) -> Any:
-        return denoiser_for(asked, family, networks, clip_tokenizer(), table, size=(64, 64), **options)
+        words = conditionings(asked, family, networks, clip_tokenizer(), size=(64, 64))
+        return denoiser_for(asked, family, networks, words, table, size=(64, 64), **options)
 
     def plain(color: str, cfg_scale: float = 5) -> Tensor:
         return denoiser(replace(request, prompt=f"a {color} boat", cfg_scale=cfg_scale))(x, 2.0)

@@ -1,6 +1,7 @@
 """The depth network of a checkpoint under transformers' names; and depth checkpoints with and without one."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ from torch import Tensor
 from transformers import DPTConfig, DPTForDepthEstimation
 
 from backend.app import App, Options
-from backend.events import Failed, Finished
-from backend.families.depth import estimate, hybrid_config, renamed
+from backend.errors import ModelFileError
+from backend.events import Event, Failed, Finished, Progress
+from backend.families.depth import DepthEstimator, hybrid_config, renamed
 from backend.families.sd1 import SD1
 from backend.families.unseen import DEPTH, EDIT, INPAINTING, Shown, other_picture
 from backend.imaging.vae import encode
-from backend.init_image import InitImage
+from backend.init_image import InitImage, TiledUpscale
+from backend.jobs import Job
 from tests.checkpoints import tiny, write_single_file
-from tests.test_engine import REQUEST
+from tests.test_engine import REQUEST, interrupted
 
 
 def backbone(shapes: dict[str, tuple[int, ...]]) -> None:
@@ -115,9 +118,24 @@ def halves() -> Image.Image:
 def test_depths_have_the_pictures_size_and_are_no_brightness(tmp_path: Path) -> None:
     small_dpt(tmp_path)
     nothing = tmp_path / "model.ckpt"
-    depth = np.asarray(estimate(halves(), nothing, tmp_path, torch.device("cpu")))
+    depth = np.asarray(DepthEstimator(nothing, tmp_path, torch.device("cpu"))(halves()))
     assert depth.shape == (64, 96)
     assert np.isfinite(depth).all() and depth.std() > 0
+
+
+@torch.inference_mode()
+def test_both_sides_may_be_said_if_they_are_a_square(tmp_path: Path) -> None:
+    small_dpt(tmp_path)
+    nothing, cpu = tmp_path / "model.ckpt", torch.device("cpu")
+    number = DepthEstimator(nothing, tmp_path, cpu)(halves()).tobytes()
+    config = tmp_path / "config.json"
+    text = config.read_text()
+    assert '"image_size": 384' in text
+    config.write_text(text.replace('"image_size": 384', '"image_size": [384, 384]'))
+    assert DepthEstimator(nothing, tmp_path, cpu)(halves()).tobytes() == number
+    config.write_text(text.replace('"image_size": 384', '"image_size": [384, 512]'))
+    with pytest.raises(ModelFileError, match="cannot be used"):
+        DepthEstimator(nothing, tmp_path, cpu)
 
 
 @pytest.fixture
@@ -160,6 +178,24 @@ def test_a_depth_checkpoint_takes_a_map_or_computes_one_and_else_says_what_is_mi
     assert left != right
     small_dpt(studio.options.depth_folder)
     assert made(request) not in (left, right)
+
+
+def test_the_depth_network_is_read_once_for_all_tiles(studio: App) -> None:
+    """Its folder is gone when the second tile comes."""
+    small_dpt(studio.options.depth_folder)
+
+    class Remover(Job):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Progress):
+                shutil.rmtree(studio.options.depth_folder, ignore_errors=True)
+
+    init = InitImage(picture=put(studio, halves()), upscale=TiledUpscale(overlap=0))
+    job = Remover(studio.prepare(replace(REQUEST, checkpoint="deep", init=init)), "me")
+    (ready,) = interrupted(studio, job)
+    assert job.state == "finished", job.since()[-1]
+    assert (ready.width, ready.height) == (192, 128)
+    assert not studio.options.depth_folder.exists()
 
 
 @torch.inference_mode()

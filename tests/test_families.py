@@ -86,7 +86,8 @@ def load(path: Path) -> tuple[Family, Networks]:
 def latents_of(family: Family, networks: Networks, request: GenerationRequest = REQUEST, seed: int = 0) -> Tensor:
     """The request's picture as latents, by the product's denoiser and its own noise of that seed."""
     table = SigmaTable(family.alphas_cumprod(zero_terminal_snr=networks.zero_terminal_snr).tolist())
-    denoise = denoiser_for(request, family, networks, clip_tokenizer(), table)
+    words = conditionings(request, family, networks, clip_tokenizer())
+    denoise = denoiser_for(request, family, networks, words, table)
     sampler = find_sampler(request.sampler)
     sigmas = sigmas_for(sampler, request.schedule, request.steps, table)
     x = noise(request, seed) * sigmas[0]
@@ -352,7 +353,9 @@ def test_sdxls_words_are_what_the_pipeline_encodes(tmp_path: Path) -> None:
     path = tmp_path / "sdxl.safetensors"
     write_single_file(path, networks)
     family, loaded = load(path)
-    cond, uncond = conditionings(REQUEST, family, loaded, clip_tokenizer())
+    words = conditionings(REQUEST, family, loaded, clip_tokenizer())
+    assert words.uncond is not None
+    (cond,), (uncond,) = words.cond.at(0), words.uncond.at(0)
     context, without, pooled, pooled_without = sdxl_pipeline(networks).encode_prompt(
         REQUEST.prompt, negative_prompt=REQUEST.negative_prompt
     )
@@ -381,7 +384,9 @@ def test_the_refiner_is_told_what_the_pipeline_tells_it(tmp_path: Path) -> None:
         requires_aesthetics_score=True,
         add_watermarker=False,
     )
-    cond, uncond = conditionings(REQUEST, family, loaded, clip_tokenizer())
+    words = conditionings(REQUEST, family, loaded, clip_tokenizer())
+    assert words.uncond is not None
+    (cond,), (uncond,) = words.cond.at(0), words.uncond.at(0)
     context, _, pooled, _ = pipeline.encode_prompt(REQUEST.prompt, negative_prompt=REQUEST.negative_prompt)
     assert cond.pooled is not None
     torch.testing.assert_close(cond.context, context[0], rtol=1e-5, atol=1e-5)

@@ -1,6 +1,7 @@
 """Pictures that begin with a picture, by the real engine on a tiny checkpoint: mechanics, not meaning."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from backend.app import App, Options
 from backend.errors import InvalidRequest, UserError
-from backend.events import Failed, Finished, ImageReady, Progress
+from backend.events import Event, Failed, Finished, ImageReady, Notice, Progress
 from backend.frame import Frame
 from backend.init_image import MASKED_CONTENT, RESIZE_MODES, Box, HiresFix, InitImage, Inpainting, SoftInpainting
 from backend.jobs import Job
@@ -145,6 +146,18 @@ def test_masks_of_one_pixel_of_everything_and_at_the_border(
     masked = np.asarray(spot(SIZE, where)) > 0
     assert np.array_equal(before[~masked], after[~masked])
     assert not np.array_equal(before[masked], after[masked])
+
+
+def test_a_half_clear_picture_gets_no_pale_rim(app: App) -> None:
+    """A red one, and red is what is made."""
+    half = Image.new("RGBA", SIZE, (200, 30, 40, 128))
+    mask = put(app, spot(SIZE, WHERE))
+    inpainting = Inpainting(mask=mask, mask_blur=6, colour_match=False)
+    frame = Frame.of(beginning(put(app, half), inpainting=inpainting), app.inputs)
+    assert frame is not None
+    done = np.asarray(frame.result(Image.new("RGB", (64, 64), (200, 30, 40))))
+    assert (done[..., :3] == (200, 30, 40)).all()
+    assert (done[35, 45, 3], done[0, 0, 3]) == (255, 128)
 
 
 def test_an_empty_mask_is_a_sentence(app: App, picture: str) -> None:
@@ -313,11 +326,76 @@ def test_hires_without_noise_only_enlarges(app: App) -> None:
 
 
 def test_hires_ended_in_the_first_pass_gives_what_is_there(app: App) -> None:
-    request = app.prepare(replace(REQUEST, steps=10, hires=HiresFix()))
-    for after, size in ((3, 64), (14, 128)):
-        job = Interruptor(request, after=after)
-        (ready,) = interrupted(app, job)
-        assert (job.state, ready.width) == ("interrupted", size)
+    job = Interruptor(app.prepare(replace(REQUEST, steps=10, hires=HiresFix())), after=3)
+    (ready,) = interrupted(app, job)
+    assert (job.state, ready.width) == ("interrupted", 64)
+
+
+def first_passes(app: App, count: int) -> list[bytes]:
+    """What the words alone become, with as many seeds."""
+    return [made(app, replace(REQUEST, seed=REQUEST.seed + k)).tobytes() for k in range(count)]
+
+
+def pictures(images: list[ImageReady], width: int) -> list[bytes]:
+    return [Image.open(image.path).tobytes() for image in images if image.width == width]
+
+
+@pytest.mark.parametrize("upscaler", ["Latent", "Nearest"])
+def test_hires_ended_in_the_second_pass_keeps_the_first_ones_pictures(upscaler: str, app: App) -> None:
+    """Besides what there is of the second one's; each can be made again by what it says of itself."""
+    request = app.prepare(replace(REQUEST, batch_count=2, hires=HiresFix(upscaler=upscaler)))
+    job = Interruptor(request, after=2 * 2 * REQUEST.steps - 1)  # in the second pass of the second picture
+    images = interrupted(app, job)
+    assert job.state == "interrupted"
+    assert [(image.index, image.width, image.seed) for image in images] == [(0, 128, 1), (1, 128, 2), (3, 64, 2)]
+    assert pictures(images, 64) == first_passes(app, 2)[1:]
+    assert any("The second pass did not come" in each.message for _, each in job.since() if isinstance(each, Notice))
+    again = GenerationRequest.from_json(images[-1].request)
+    assert (again.hires, again.seed) == (None, 2)
+    assert made(app, again).tobytes() == pictures(images, 64)[0]
+
+
+def test_a_skipped_second_pass_keeps_its_picture_and_the_next_is_whole(app: App) -> None:
+    request = app.prepare(replace(REQUEST, batch_count=2, hires=HiresFix()))
+    job = Interruptor(request, after=REQUEST.steps + 1, skip=True)
+    images = interrupted(app, job)
+    assert job.state == "finished"
+    assert [(image.index, image.width) for image in images] == [(0, 128), (2, 64), (1, 128)]
+
+
+def test_hires_ended_where_interrupted_pictures_are_not_wanted_keeps_none(app: App) -> None:
+    app.settings.update({"save_interrupted": False})
+    try:
+        assert interrupted(app, Interruptor(app.prepare(replace(REQUEST, hires=HiresFix())), after=4)) == []
+    finally:
+        app.settings.update({"save_interrupted": True})
+
+
+def test_a_second_pass_that_fails_leaves_the_first_ones_pictures(app: App, written_checkpoint: Path) -> None:
+    """The door saw a good file; somebody cut it while the first pass was made."""
+    victim = written_checkpoint.parent / "victim.safetensors"
+    shutil.copy(written_checkpoint, victim)
+
+    class Unlucky(Job):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Progress) and event.step == REQUEST.steps:
+                victim.write_bytes(written_checkpoint.read_bytes()[:-1000])
+
+    try:
+        request = app.prepare(replace(REQUEST, batch_size=2, hires=HiresFix(checkpoint="victim")))
+        job = Unlucky(request, "me")
+        images = interrupted(app, job)
+    finally:
+        victim.unlink()
+    (failed,) = [event for _, event in job.since() if isinstance(event, Failed)]
+    assert failed.message.startswith("victim.safetensors is cut short")
+    assert [image.index for image in images] == [0, 1]
+    differences = [
+        np.abs(np.frombuffer(ours, np.uint8).astype(int) - np.frombuffer(alone, np.uint8)).max()
+        for ours, alone in zip(pictures(images, 64), first_passes(app, 2), strict=True)
+    ]
+    assert max(differences) <= 1
 
 
 @pytest.mark.parametrize(

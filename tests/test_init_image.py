@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from backend.errors import InvalidRequest
-from backend.init_image import PART_LABELS, Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
+from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
 from backend.request import GenerationRequest, label
+from backend.request_parts import PART_LABELS
 
 NAME, MASK = "a" * 64, "b" * 64
 

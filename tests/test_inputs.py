@@ -1,26 +1,34 @@
 """What people put in: every kind of file comes out right or is refused in a sentence, and no byte is lost."""
 
+import asyncio
 import hashlib
 import io
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from starlette.types import Message
 
 from backend.app import App, Options
 from backend.errors import UserError
-from backend.inputs import MOST_BYTES, Inputs
+from backend.init_image import InitImage
+from backend.inputs import AT_ONCE, MOST_BYTES, Inputs, StoredInput
+from backend.request import GenerationRequest
 from backend.server import inputs
 from backend.server.guard import Guard
 from backend.server.json_door import JSON
+from backend.upscaling.request import UpscaleRequest
 from tests.scripted import ScriptedWorker
 
 RED, BLUE = (200, 30, 40), (20, 40, 210)
@@ -132,6 +140,69 @@ def test_inks_become_light(store: Inputs) -> None:
     assert np.abs(np.asarray(picture, int)[5, 2] - RED).max() < 24
 
 
+def fixed(*values: float) -> bytes:
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+
+def profile(space: bytes, gamma: float = 2.2, **corners: tuple[float, float, float]) -> bytes:
+    """A colour profile by the ICC's rules (version 2): one curve for all channels, and XYZ of the primaries."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    words = b"desc" + bytes(4) + struct.pack(">I", 5) + b"ours\0" + bytes(78) + bytes(3)
+    tags = {b"desc": words, b"cprt": b"text" + bytes(4) + b"-\0" + bytes(2)}
+    tags[b"wtpt"] = b"XYZ " + bytes(4) + fixed(0.9642, 1, 0.8249)
+    for name, corner in corners.items():
+        tags[f"{name}XYZ".encode()] = b"XYZ " + bytes(4) + fixed(*corner)
+    tags |= {f"{name}TRC".encode(): curve for name in (corners or "k")}
+    table, data, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, tag in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(tag))
+        data += tag
+    body = struct.pack(">I", len(tags)) + table + data
+    head = struct.pack(">I4sI", 128 + len(body), bytes(4), 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12)
+    head += b"acsp" + bytes(28) + fixed(0.9642, 1, 0.8249)
+    return head.ljust(128, b"\0") + body
+
+
+OF_RED, OF_GREEN, OF_BLUE = (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7142)  # sRGB's
+SWAPPED = profile(b"RGB ", r=OF_GREEN, g=OF_RED, b=OF_BLUE)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [*((mode, format) for mode in ("RGB", "RGBA") for format in ("PNG", "TIFF", "WEBP")), ("P", "PNG"), ("P", "TIFF")],
+)
+def test_colours_are_those_of_the_files_profile(mode: str, format: str, store: Inputs) -> None:
+    """Of one that calls red what is green."""
+    picture = Image.new("RGB", (20, 12), (230, 40, 40))
+    if mode == "RGBA":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    sent = picture.quantize(2) if mode == "P" else picture
+    done = put(store, saved(sent, format, icc_profile=SWAPPED, **options))
+    assert np.abs(np.asarray(done.convert("RGB"), int) - (40, 230, 40)).max() <= 12
+    if mode == "RGBA":
+        assert done.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
+
+
+def test_shades_of_grey_have_profiles_too(store: Inputs) -> None:
+    """Of light itself: half of it is 188 in sRGB. In 8 bits and in 16."""
+    light = profile(b"GRAY", gamma=1)
+    half = put(store, saved(Image.new("L", (4, 4), 128), icc_profile=light))
+    finer = put(store, saved(Image.fromarray(np.full((4, 4), 128 * 257, np.uint16)), icc_profile=light))
+    assert half.mode == finer.mode == "RGB"
+    assert np.abs(np.asarray(half, int) - 188).max() <= 1
+    assert np.abs(np.asarray(finer, int) - 188).max() <= 1
+    clear = Image.new("LA", (4, 4), (128, 77))
+    assert np.abs(np.asarray(put(store, saved(clear, icc_profile=light)), int)[0, 0] - (188, 188, 188, 77)).max() <= 1
+
+
+@pytest.mark.parametrize("said", [SRGB, b"no profile", SWAPPED[:200], profile(b"GRAY", gamma=1), b"\0" * 500])
+def test_a_profile_that_says_nothing_new_or_nothing_right_changes_not_a_bit(said: bytes, store: Inputs) -> None:
+    many = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    assert put(store, saved(many, icc_profile=said)).tobytes() == many.tobytes()
+
+
 def test_sixteen_bits_are_scaled_not_cut(store: Inputs) -> None:
     ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
     picture = put(store, saved(Image.fromarray(ramp)))
@@ -173,6 +244,8 @@ def test_a_bomb_is_refused_before_it_is_opened(side: int, store: Inputs) -> None
         lambda: saved(Image.effect_noise((200, 200), 90))[:9000],
         lambda: png_of(50, 50),
         lambda: b"GIF89a" + bytes(20),
+        lambda: saved(Image.new("RGB", (64, 64)), "AVIF").replace(b"av01", b"av99"),
+        lambda: saved(Image.effect_noise((64, 64), 90), "AVIF").replace(b"iloc", b"icol"),
     ],
 )
 def test_what_is_no_whole_picture_is_a_sentence(broken: Callable[[], bytes], store: Inputs) -> None:
@@ -185,6 +258,45 @@ def test_what_was_never_put_in_is_a_sentence(name: str, store: Inputs) -> None:
     for look in (store.path, store.picture, store.size, store.media_type):
         with pytest.raises(UserError, match="put it in again"):
             look(name)
+
+
+OLD = 1_000_000_000.0  # seconds of the epoch: 2001
+
+
+def aged(store: Inputs, *names: str) -> None:
+    for name in names:
+        os.utime(store.folder / name, (OLD, OLD))
+
+
+def test_what_nobody_used_goes_and_what_is_used_or_needed_stays(store: Inputs) -> None:
+    names = [store.put(saved(Image.new("RGB", (4, 4), (k, 0, 0)))).name for k in range(6)]
+    (store.folder / "notes.txt").write_text("somebody's own")
+    aged(store, *names, "notes.txt")
+    for use, name in zip((store.path, store.size, store.picture, store.media_type), names, strict=False):
+        use(name)
+    assert store.drop_unused(OLD + 1, {names[4]}) == 1
+    assert sorted(path.name for path in store.folder.iterdir()) == sorted([*names[:5], "notes.txt"])
+    with pytest.raises(UserError, match="put it in again"):
+        store.size(names[5])
+    aged(store, names[0])
+    store.put(saved(Image.new("RGB", (4, 4), (0, 0, 0))))
+    assert store.drop_unused(OLD + 1, names[4:]) == 0, "put in again is used"
+
+
+def test_pictures_of_jobs_in_the_list_stay_and_the_rest_as_long_as_the_settings_say(options: Options) -> None:
+    app = App(options, worker=ScriptedWorker)
+    queued, to_enlarge, other, young = (
+        app.inputs.put(saved(Image.new("RGB", (8, 8), (k, 0, 0)))).name for k in range(4)
+    )
+    app.queue.submit(GenerationRequest(init=InitImage(picture=queued)), "me")
+    app.queue.submit(UpscaleRequest(inputs=(to_enlarge,)), "you")
+    aged(app.inputs, queued, to_enlarge, other)
+    app.settings.update({"keep_inputs_days": 0})
+    assert app.retention.sweep() == 0
+    app.settings.update({"keep_inputs_days": 30})
+    app.retention.start()  # looks once, whatever comes
+    app.close()
+    assert {path.name for path in app.inputs.folder.iterdir()} == {queued, to_enlarge, young}
 
 
 @pytest.fixture
@@ -221,6 +333,55 @@ def test_what_is_wrong_is_said(client: TestClient) -> None:
             yield bytes(16 * 1024 * 1024)
 
     assert client.post("/atelier/inputs", content=endless()).status_code == 400
+
+
+def test_what_is_declared_too_large_is_not_read(options: Options) -> None:
+    app = App(options, worker=ScriptedWorker)
+    server = FastAPI()
+    server.include_router(inputs.router(app))
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("nothing should be read")
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/atelier/inputs",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-length", str(MOST_BYTES + 1).encode())],
+    }
+    asyncio.run(server(scope, receive, send))
+    app.close()
+    assert told[0]["status"] == 400
+    assert f"{MOST_BYTES:,} bytes" in told[1]["body"].decode()
+
+
+def test_two_uploads_are_decoded_at_once_and_the_others_wait(options: Options) -> None:
+    app = App(options, worker=ScriptedWorker)
+    three = threading.Barrier(AT_ONCE + 1, timeout=0.5)
+    met: list[bool] = []
+
+    class Slow(Inputs):
+        def put(self, data: bytes) -> StoredInput:
+            try:
+                three.wait()
+                met.append(True)
+            except threading.BrokenBarrierError:
+                met.append(False)
+            return super().put(data)
+
+    app.inputs = Slow(app.inputs.folder)
+    server = FastAPI()
+    server.include_router(inputs.router(app))
+    data = saved(halves())
+    with TestClient(server) as client, ThreadPoolExecutor(6) as people:
+        answers = list(people.map(lambda _: client.post("/atelier/inputs", content=data).status_code, range(6)))
+    app.close()
+    assert (answers, met) == ([200] * 6, [False] * 6)
 
 
 @pytest.mark.parametrize("header", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])

@@ -18,6 +18,7 @@ from starter.scenes import draw, scenes
 from starter.train import networks, pixels
 
 STARTER = MODELS / "checkpoints" / "starter.safetensors"
+INPAINTING = STARTER.with_name("starter-inpainting.safetensors")
 CARD = STARTER.with_suffix(".md")
 SCORE = Path(score.__file__).with_name("score.json")
 LATENT_SCALE = 0.18215
@@ -30,6 +31,7 @@ def header() -> Header:
 
 def test_it_is_light() -> None:
     assert STARTER.stat().st_size <= 24_000_000
+    assert INPAINTING.stat().st_size <= 24_000_000
     assert sum(path.stat().st_size for path in MODELS.rglob("*.safetensors")) <= 52_000_000
 
 
@@ -45,6 +47,18 @@ def test_it_is_what_its_layout_says(header: Header) -> None:
     assert len(blocks) == 12
     attended = {key.split(".")[3] for key in header.tensors if ".input_blocks." in key and ".attn2." in key}
     assert attended == {"1", "2", "4", "5", "7", "8"}
+
+
+def test_the_inpainting_starter_is_the_starter_with_another_unet(header: Header) -> None:
+    other = read_header(INPAINTING)
+    assert identify(other, INPAINTING.name).name == "sd1"
+    assert configs(other)["unet"]["in_channels"] == 9
+    assert other.tensors.keys() == header.tensors.keys()
+    ours, theirs = load_file(INPAINTING), load_file(STARTER)
+    same = {name.startswith("model.diffusion_model."): True for name in ours}
+    for name, tensor in ours.items():
+        same[name.startswith("model.diffusion_model.")] &= torch.equal(tensor, theirs[name])
+    assert same == {True: False, False: True}
 
 
 def test_our_loader_reads_every_tensor_as_the_maker_does(header: Header) -> None:

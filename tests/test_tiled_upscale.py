@@ -11,6 +11,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
+from transformers import CLIPTextModel
 
 from backend.app import App, Options
 from backend.errors import InvalidRequest, UserError
@@ -81,6 +82,26 @@ def test_every_tile_is_made_once_at_its_size_and_steps_are_counted_over_all(app:
     assert (progress.step, progress.steps, progress.batches) == (TILES * STEPS, TILES * STEPS, 1)
     (image,) = job.images
     assert (image.width, image.height, image.seed) == (144, 96, 1)
+
+
+def test_the_words_are_encoded_once_for_all_tiles(app: App, picture: str) -> None:
+    seen: list[int] = []
+
+    def note(module: torch.nn.Module, _args: object) -> None:
+        if isinstance(module, CLIPTextModel):
+            seen.append(1)
+
+    def passes(request: GenerationRequest) -> int:
+        seen.clear()
+        made(app, request)
+        return len(seen)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        plain = replace(REQUEST, init=InitImage(picture=picture, denoising_strength=0.5))
+        assert passes(tiled(picture)) == passes(plain) > 0
+    finally:
+        hook.remove()
 
 
 def test_the_same_request_gives_the_same_bytes_and_says_what_was_done(app: App, picture: str) -> None:

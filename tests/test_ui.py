@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from backend.app import App, Options
+from backend.errors import InvalidRequest, UserError
 from backend.init_image import HiresFix
 from backend.jobs import Job
 from backend.server.owner import OWNER_COOKIE
 from backend.settings import Settings
+from tests.checkpoints import tiny, write_single_file
 from tests.scripted import ScriptedWorker
 from ui.app import build, mount
+from ui.picture_folders import picture_folders, pictures_in, taken_from
 from ui.settings import ELSEWHERE
 from ui.static_files import FOLDER
 
@@ -352,6 +356,103 @@ def test_each_picture_of_a_folder_becomes_a_job(app: App, client: TestClient) ->
     ]
 
 
+def chosen(name: str, title: str, size: tuple[int, int] = (96, 64)) -> dict[str, Any]:
+    """What the script hands over for a picture from the disk."""
+    return {"name": name, "title": title, "width": size[0], "height": size[1]}
+
+
+def test_what_of_a_folder_is_not_queued_is_said_by_name(
+    app: App, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = event(client, "img2img_batch_generate")
+    name = put(app)
+    files = [chosen(name, "a.png"), {"title": "b.txt", "problem": "No picture."}, chosen("f" * 64, "c.png")]
+    (message,) = send(client, batch, form_values(client, "img2img", folder=json.dumps(files)))
+    assert message.startswith("1 of 3 are queued, but not c.png, b.txt. ")
+    assert message.endswith("No picture.")
+    assert len(asked(app)) == 1
+    # What is wrong with all of them is said once, and nothing is queued.
+    values = form_values(client, "img2img", folder=json.dumps([chosen(name, f"{n}.png") for n in range(9)]), steps=500)
+    assert send(client, batch, values) == ["Sampling steps must be from 1 to 150, not 500."]
+    assert len(asked(app)) == 1
+    submit, left = app.queue.submit, iter(range(2))
+
+    def full(request: Any, owner: str) -> Job:
+        if next(left, None) is None:
+            raise UserError("The line is full.")
+        return submit(request, owner)
+
+    monkeypatch.setattr(app.queue, "submit", full)
+    values = form_values(client, "img2img", folder=json.dumps([chosen(name, f"{n}.png") for n in range(9)]))
+    (message,) = send(client, batch, values)
+    assert message == "2 of 9 are queued, but not 2.png, 3.png, 4.png and 4 more. The line is full."
+    assert len(asked(app)) == 3
+
+
+def test_a_folder_of_this_machine_is_queued_where_the_settings_declare_one(
+    app: App, client: TestClient, tmp_path: Path
+) -> None:
+    root = tmp_path / "scans"
+    (root / "june").mkdir(parents=True)
+    for place, size in (("b.png", (64, 64)), ("june/a.png", (96, 64)), (".hidden.png", (8, 8))):
+        Image.new("RGB", size, "teal").save(root / place)
+    (root / "june" / "broken.png").write_text("no picture")
+    (root / "note.txt").write_text("no picture")
+    values = form_values(client, "img2img", folder="[]", picture_folder="scans/june")
+    batch = event(client, "img2img_batch_generate")
+    (message,) = send(client, batch, values)
+    assert message.startswith("The folder 'scans/june' is not there any more")
+    app.settings.update({"picture_folders": f"{root}\n/nowhere/at/all"})
+    assert {name: len(pictures_in(folder)) for name, folder in picture_folders(app.settings.value).items()} == {
+        "scans": 1,
+        "scans/june": 2,
+    }
+    (message,) = send(client, batch, values)
+    assert message.startswith("1 of 2 are queued, but not broken.png. ")
+    (request,) = asked(app)
+    assert app.inputs.path(request.init.picture).read_bytes() == (root / "june" / "a.png").read_bytes()
+    with pytest.raises(InvalidRequest, match="1 pictures may be queued at once; scans/june holds 2"):
+        taken_from("scans/june", app.settings.value, 1)
+
+
+@pytest.mark.parametrize("kind", ["sd2", "sd2-depth"])
+def test_a_depth_map_is_for_depth_checkpoints(options: Options, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_single_file(folder / "other.safetensors", tiny(kind))
+    app = App(replace(options, checkpoint_dirs=(folder,)), worker=ScriptedWorker)
+    app.settings.update({"checkpoint": "other"})
+    try:
+        client = TestClient(mount(FastAPI(), app), cookies={OWNER_COOKIE: ME})
+        picture, depth = put(app), put(app, colour="white")
+        values = form_values(client, "img2img", painting=painting(picture, depth=depth))
+        assert send(client, event(client, "img2img_generate"), values) == [""]
+        (request,) = asked(app)
+        assert request.init.depth == (depth if kind.endswith("depth") else "")
+        filled = wish(client, "reuse", job=app.queue.jobs(ME)[0].id)
+        stored = {"name": depth, "width": 96, "height": 64}
+        assert filled["wishes"]["canvas"]["depth"] == (stored if kind.endswith("depth") else None)
+    finally:
+        app.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ([512, 512, 2, 0, 0], "From 512 × 512 to 1024 × 1024"),
+        ([512, 768, 1.3, 0, 0], "From 512 × 768 to 664 × 992"),
+        ([512, 768, 2, 1024, 0], "From 512 × 768 to 1024 × 1536"),
+        ([512, None, 2, 0, 0], ""),
+        ([512, 512, 99, 0, 0], ""),
+    ],
+)
+def test_hires_fix_says_from_which_size_to_which(client: TestClient, changes: list[Any], line: str) -> None:
+    config = client.get("/config").json()
+    target = by_id(config)["txt2img_hr_sizes"]["id"]
+    (told,) = [each for each in config["dependencies"] if each["outputs"] == [target]]
+    assert send(client, told, changes) == [line]
+
+
 def test_hires_fix_is_asked_for_while_it_is_on(app: App, client: TestClient) -> None:
     generate = event(client, "txt2img_generate")
     assert send(client, generate, form_values(client, hr_scale=1.5)) == [""]
@@ -384,7 +485,8 @@ def test_reuse_brings_everything_back_to_its_tab(app: App, client: TestClient) -
     job = app.queue.jobs(ME)[0]
     filled = wish(client, "reuse", job=job.id)
     assert filled["wishes"]["tab"] == "inpaint"
-    assert filled["wishes"]["canvas"] == {"picture": picture, "mask": mask, "sketch": "", "box": box}
+    brought = {"picture": picture, "mask": mask, "sketch": "", "box": box, "depth": None}
+    assert filled["wishes"]["canvas"] == brought
     assert (filled["inpaint_prompt"], filled["inpaint_mask_blur"]) == ("a star", 9)
     assert (filled["inpaint_sizing"], filled["inpaint_width"]) == ("To a size", asked(app)[0].width)
     assert not [name for name in filled if name.startswith(("txt2img_", "img2img_"))]

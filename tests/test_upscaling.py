@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from backend.any_request import read_request
@@ -293,6 +293,35 @@ def test_the_originals_texts_are_kept_and_ours_added(shop: Shop) -> None:
     assert isinstance(picture, PngImageFile)
     assert picture.text == {"parameters": done, "atelier": again.request, POSTPROCESSING: done}
     assert again.infotext == done
+
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description dc:creator="Zoë" {attribute}xmlns:tiff="http://ns.adobe.com/tiff/1.0/">{element}'
+    "</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def test_a_result_is_not_said_to_lie_on_its_side(shop: Shop) -> None:
+    """Its pixels are upright by then; what else was said of it stays."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for attribute, element in (
+        ('tiff:Orientation="6" ', ""),
+        ("tiff:Orientation='6' ", ""),
+        ("", "<tiff:Orientation>6</tiff:Orientation>"),
+    ):
+        data, texts = io.BytesIO(), PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", XMP.format(attribute=attribute, element=element))
+        texts.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n")
+        noise(20, 12).save(data, "PNG", pnginfo=texts, exif=exif)
+        name = shop.inputs.put(data.getvalue()).name
+        with Image.open(shop.run(UpscaleRequest(inputs=(name,), scale=2))[0].path) as picture:
+            assert isinstance(picture, PngImageFile)
+            assert picture.size == (24, 40)
+            assert ImageOps.exif_transpose(picture).size == picture.size
+            assert (picture.text["XML:com.adobe.xmp"].count("Zoë"), "Orientation" in str(picture.text)) == (1, False)
+            assert not [said for said in picture.text if said.startswith("Raw")]
 
 
 @pytest.mark.parametrize("format", ["jpeg", "webp"])

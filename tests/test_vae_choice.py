@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from safetensors.torch import load_file, save_file
 
 from backend.app import App, Options
 from backend.errors import ModelFileError
-from backend.request import AUTOMATIC_VAE, OWN_VAE
+from backend.init_image import HiresFix
+from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest
 from tests.checkpoints import write_tiny_checkpoint
 from tests.test_engine import REQUEST, pixels, run
 
@@ -63,3 +65,26 @@ def test_automatic_takes_what_lies_beside_the_checkpoint(options: Options, tmp_p
 def test_an_unknown_vae_is_refused_at_the_door(app: App) -> None:
     with pytest.raises(ModelFileError, match="There is no VAE called 'shrap'; did you mean sharp"):
         app.queue.submit(replace(REQUEST, vae="shrap"), "me")
+
+
+def test_automatic_means_the_second_checkpoints_own_in_the_second_pass(options: Options, tmp_path: Path) -> None:
+    """With the first one's alone beside the first, and with one beside the second too."""
+    folder = options.checkpoint_dirs[0]
+    write_vae(folder / "tiny.vae.safetensors", 7, tmp_path)
+    write_tiny_checkpoint(folder / "other.safetensors", seed=5)
+    hires = HiresFix(upscaler="Nearest", checkpoint="other", denoising_strength=0)
+    app = App(options)
+    app.start()
+    try:
+        (alone,) = run(app, replace(REQUEST, hires=hires))
+        (firsts,) = run(app, replace(REQUEST, hires=hires, vae="tiny.vae"))
+        assert (pixels(alone) != pixels(firsts)).any(), "the second pass has its checkpoint's, not the first one's"
+        assert ", VAE: tiny.vae.safetensors, " in infotext(alone)
+        write_vae(folder / "other.vae.safetensors", 9, tmp_path)
+        app.catalog.refresh()
+        (beside,) = run(app, replace(REQUEST, hires=hires))
+        assert (pixels(beside) != pixels(alone)).any()
+        (again,) = run(app, GenerationRequest.from_json(PngImageFile(beside).text["atelier"]))
+        assert again.read_bytes() == beside.read_bytes()
+    finally:
+        app.close()

@@ -1,6 +1,7 @@
 """What the two tabs with a canvas share: the size of what is generated, and how a click becomes a request."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,8 @@ from ui.generate import Actions, Sender
 from ui.painted import PAINTING, Painting, with_painting
 from ui.suited import suited_values
 
-GUIDED = "instruct-pix2pix"  # the variant of a checkpoint that is guided by the picture too
+GUIDED = "instruct-pix2pix"  # the variant of a checkpoint that is guided by the picture too,
+DEPTH = "depth"  # and of one that is guided by how far away things are
 
 
 def size(page: gr.Blocks, form: Form) -> None:
@@ -28,17 +30,24 @@ def size(page: gr.Blocks, form: Form) -> None:
 
 def picture_guidance(page: gr.Blocks, app: App, form: Form) -> None:
     """The guidance by the picture, which only InstructPix2Pix has."""
-    guidance: Any = form.place("init.image_cfg_scale")
+    shown_for(page, app, form, GUIDED, form.place("init.image_cfg_scale"))
+
+
+def shown_for(page: gr.Blocks, app: App, form: Form, variant: str, part: Any) -> None:
+    """Show a part of the page while the checkpoint is of that variant."""
     checkpoint: Any = form.components["checkpoint"]
 
     def look(name: object) -> Any:
-        try:
-            variant = app.catalog.find(str(name or "")).identity.variant
-        except ModelFileError:
-            variant = ""
-        return gr.update(visible=variant == GUIDED)
+        return gr.update(visible=_variant(app, name) == variant)
 
-    gr.on([page.load, checkpoint.change], look, checkpoint, guidance, preprocess=False, **SHORT_EVENT)
+    gr.on([page.load, checkpoint.change], look, checkpoint, part, preprocess=False, **SHORT_EVENT)
+
+
+def _variant(app: App, name: object) -> str:
+    try:
+        return app.catalog.find(str(name or "")).identity.variant
+    except ModelFileError:
+        return ""
 
 
 def tie(app: App, form: Form, sender: Sender, buttons: Actions) -> None:
@@ -58,7 +67,9 @@ def script(form: Form, name: str, act: str) -> str:
 
 
 def request_of(app: App, form: Form, values: Mapping[str, Any], painting: Painting) -> GenerationRequest:
-    """What the values ask for with this painting. Raises `UserError`."""
+    """What the values ask for with this painting, whose depth map is for those checkpoints alone that have a use for
+    one. Raises `UserError`."""
     record = app.catalog.find(str(values.get("checkpoint") or app.settings.value.checkpoint))
     suited = suited_values(record, app.settings.value)
-    return form.request(with_painting(values, painting, (suited["width"], suited["height"])))
+    used = painting if record.identity.variant == DEPTH else replace(painting, depth="")
+    return form.request(with_painting(values, used, (suited["width"], suited["height"])))

@@ -8,7 +8,7 @@ import gradio as gr
 from backend.app import App
 from backend.errors import InvalidRequest, unknown_name
 from backend.imaging.upscale import NONE
-from backend.upscaling.request import LABELS, UpscaleRequest
+from backend.upscaling.request import LABELS, MOST_PICTURES, UpscaleRequest
 from ui import canvas_tab
 from ui.fields import SCALE_BY, SCALE_TO
 from ui.form import SHORT_EVENT, Form, filled
@@ -23,7 +23,7 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
     """Lay the tab out and tie it to the queue."""
     with gr.Row(elem_id="extras_layout", elem_classes="tab-layout"):
         with gr.Column(elem_id="extras_words", elem_classes="tab-words"):
-            picture_files("extras_files")
+            picture_files("extras_files", most=MOST_PICTURES)
             buttons = actions(form, "Upscale")
         with gr.Column(elem_id="extras_controls", elem_classes="tab-controls"):
             first: Any = form.place("upscaler")

@@ -17,7 +17,29 @@ from ui.pieces import notice
 from ui.static_files import read
 
 # Values of a form that a reload must not bring back: they are remembered elsewhere.
-_ELSEWHERE = ("checkpoint", "painting", "inputs", "folder")
+_ELSEWHERE = ("checkpoint", "painting", "inputs", "folder", "picture_folder")
+NAMED = 3  # of what was not queued; the others are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Requests that are queued one by one, each with the name of its picture, and what became none: names with a
+    sentence."""
+
+    requests: Sequence[tuple[str, Request]]
+    refused: Sequence[tuple[str, str]] = ()
+
+    def said(self, queued: int, refused: Sequence[tuple[str, str]]) -> str:
+        """What to tell the person when the first `queued` requests stand in the line, and `refused` do not."""
+        if not refused:
+            return ""
+        sentences = dict.fromkeys(sentence for _, sentence in refused)
+        if not queued and len(sentences) == 1:
+            return next(iter(sentences))
+        names = [name for name, _ in refused]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        listed = ", ".join(name or "a picture" for name in names[:NAMED])
+        return f"{queued} of {queued + len(names)} are queued, but not {listed}{more}. {' '.join([*sentences][:NAMED])}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class Sender:
         form: Form,
         button: gr.Button,
         message: gr.HTML,
-        asked: Callable[[Mapping[str, Any]], Sequence[Request]],
+        asked: Callable[[Mapping[str, Any]], Sequence[Request] | Batch],
         js: str | None = None,
     ) -> None:
         """On each click queue what `asked` reads from the values, and say what is wrong with them if anything is."""
@@ -63,15 +85,23 @@ class Sender:
         form.on(button.click, submit, message, js=js)
 
     def _submit(
-        self, asked: Callable[[Mapping[str, Any]], Sequence[Request]], request: gr.Request, values: dict[str, Any]
+        self,
+        asked: Callable[[Mapping[str, Any]], Sequence[Request] | Batch],
+        request: gr.Request,
+        values: dict[str, Any],
     ) -> str:
         try:
-            owner = owner_here(request)
-            for each in asked(values):
-                self._app.queue.submit(each, owner)
+            owner, wanted = owner_here(request), asked(values)
         except UserError as error:
             return str(error)
-        return ""
+        batch = wanted if isinstance(wanted, Batch) else Batch(requests=[("", each) for each in wanted])
+        for queued, (_, each) in enumerate(batch.requests):
+            try:
+                self._app.queue.submit(each, owner)
+            except UserError as error:  # a line that is full is so for all that follow
+                rest = [(name, str(error)) for name, _ in batch.requests[queued:]]
+                return batch.said(queued, [*rest, *batch.refused])
+        return batch.said(len(batch.requests), batch.refused)
 
 
 def owner_here(request: gr.Request) -> str:

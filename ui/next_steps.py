@@ -133,6 +133,7 @@ class NextSteps:
             "sketch": init.sketch,
             "mask": init.inpainting.mask if init.inpainting else "",
             "box": asdict(init.box) if init.box else None,
+            "depth": self._stored(init.depth) if init.depth else None,
         }
 
     def _painter(self, wish: Wish, usual: str) -> Form:

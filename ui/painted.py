@@ -12,8 +12,12 @@ from backend.request import SIZE_RANGE, SIZE_STEP
 from ui.fields import AS_PICTURE, BY_FACTOR, FACTOR_RANGE, TO_SIZE
 
 PAINTING = "painting"  # the value of a form that the canvas gives, as JSON,
-FOLDER = "folder"  # and the one that names the pictures of a folder
+FOLDER = "folder"  # and the one that names the pictures of a folder,
+PICTURE_FOLDER = "picture_folder"  # or the folder itself, where it lies on this machine
+ELSEWHERE = (PAINTING, FOLDER, PICTURE_FOLDER, "sizing", "factor")  # of those of a form, no value of a request
 MOST_PICTURES = 1000  # of a folder
+
+NO_PICTURES = "There are no pictures yet: choose files first, or drop some."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,7 @@ class Painting:
     picture: str = ""
     mask: str = ""
     sketch: str = ""
+    depth: str = ""
     box: Mapping[str, Any] | None = None
     size: tuple[int, int] = (0, 0)
 
@@ -40,6 +45,7 @@ class Painting:
             picture=str(values["picture"]),
             mask=str(values.get("mask") or ""),
             sketch=str(values.get("sketch") or ""),
+            depth=str(values.get("depth") or ""),
             box=box if isinstance(box, dict) else None,
             size=(width, height),
         )
@@ -50,20 +56,50 @@ class Painting:
         return _size((self.box.get("width"), self.box.get("height"))) if self.box else self.size
 
 
-def chosen_pictures(text: object) -> list[StoredInput]:
-    """The pictures that were chosen from the disk and put in, from what the browser's script handed over. Raises
-    `InvalidRequest` if there are none, or too many."""
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A picture that was chosen from a disk: its name there, and as what it was put in, or why it was not."""
+
+    title: str
+    stored: StoredInput | None = None
+    problem: str = ""
+
+    def taken(self) -> StoredInput:
+        """What it was put in as. Raises `InvalidRequest` if it was not."""
+        if self.stored is None:
+            raise InvalidRequest(self.problem)
+        return self.stored
+
+
+def chosen(text: object) -> list[Chosen]:
+    """The pictures that were chosen from the disk, from what the browser's script handed over. Raises `InvalidRequest`
+    if they are too many, or nothing that is known."""
     pictures = _handed_over(text)
-    if not isinstance(pictures, list) or not pictures:
-        raise InvalidRequest("There are no pictures yet: choose files first, or drop some.")
+    if not isinstance(pictures, list):
+        raise InvalidRequest(NO_PICTURES)
     if len(pictures) > MOST_PICTURES:
         raise InvalidRequest(f"{MOST_PICTURES:,} pictures may be queued at once, not {len(pictures):,}.")
-    stored = []
+    return [_chosen(each if isinstance(each, dict) else {}) for each in pictures]
+
+
+def _chosen(read: Mapping[str, Any]) -> Chosen:
+    title = str(read.get("title") or "")
+    if read.get("problem"):
+        return Chosen(title=title, problem=str(read["problem"]))
+    width, height = _size((read.get("width"), read.get("height")))
+    return Chosen(title=title, stored=StoredInput(name=str(read.get("name", "")), width=width, height=height))
+
+
+def chosen_pictures(text: object) -> list[StoredInput]:
+    """The same where all of them are needed. Raises `InvalidRequest` if there are none, and for one that was refused,
+    with its name."""
+    pictures = chosen(text)
     for each in pictures:
-        read = each if isinstance(each, dict) else {}
-        width, height = _size((read.get("width"), read.get("height")))
-        stored.append(StoredInput(name=str(read.get("name", "")), width=width, height=height))
-    return stored
+        if each.problem and each.title:
+            raise InvalidRequest(f"{each.title}: {each.problem}")
+    if not pictures:
+        raise InvalidRequest(NO_PICTURES)
+    return [each.taken() for each in pictures]
 
 
 def _handed_over(text: object) -> Any:
@@ -80,8 +116,8 @@ def _handed_over(text: object) -> Any:
 def with_painting(values: Mapping[str, Any], painting: Painting, native: tuple[int, int]) -> dict[str, Any]:
     """The values of a form with what is painted in them, and with the size that they ask for. `native` is the size
     that suits the checkpoint. Raises `InvalidRequest` for a way to choose the size that there is not."""
-    read = {name: value for name, value in values.items() if name not in (PAINTING, FOLDER, "sizing", "factor")}
-    read |= {"init.picture": painting.picture, "init.sketch": painting.sketch}
+    read = {name: value for name, value in values.items() if name not in ELSEWHERE}
+    read |= {"init.picture": painting.picture, "init.sketch": painting.sketch, "init.depth": painting.depth}
     if painting.box:
         read["init.box"] = dict(painting.box)
     if any(name.startswith("init.inpainting.") for name in values):

@@ -44,6 +44,11 @@ def hint(words: str) -> gr.HTML:
     return gr.HTML(f'<p class="hint">{words}</p>', js_on_load=None, apply_default_css=False)
 
 
+def told(elem_id: str) -> gr.HTML:
+    """A quiet line below some fields; its value is plain text, and empty while there is nothing to say."""
+    return piece("said.html", elem_id, script="notice", value="")
+
+
 def live_view(tab: str) -> gr.HTML:
     """What happens, as it happens: the picture being made, the gallery of its job, the jobs and the history.
 
@@ -67,9 +72,11 @@ def wishes(elem_id: str) -> gr.HTML:
     return gr.HTML(html_template="<div></div>", js_on_load=start, apply_default_css=False, elem_id=elem_id)
 
 
-def picture_files(elem_id: str, *, folders: bool = False) -> gr.HTML:
-    """A place for pictures from the disk: dropped, pasted or chosen, whole folders too where `folders` says so."""
-    return _drawn("picture_files", elem_id, json.dumps({"name": elem_id, "folders": folders}))
+def picture_files(elem_id: str, *, most: int, folders: bool = False, ask: str = "") -> gr.HTML:
+    """A place for up to `most` pictures from the disk: dropped, pasted or chosen, whole folders too where `folders`
+    says so. Where there is room for one, another one takes its place. `ask` are other words for what is asked for."""
+    offers = {"name": elem_id, "most": most, "folders": folders, "ask": ask}
+    return _drawn("picture_files", elem_id, json.dumps(offers))
 
 
 def status_chip(elem_id: str) -> gr.HTML:

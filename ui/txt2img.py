@@ -5,12 +5,13 @@ from typing import Any
 import gradio as gr
 
 from backend.app import App
+from backend.errors import InvalidRequest
 from backend.imaging.upscale import NONE
-from backend.init_image import LATENT_UPSCALERS
+from backend.init_image import LATENT_UPSCALERS, HiresFix
 from ui import controls
 from ui.form import SHORT_EVENT, Form
 from ui.generate import Actions, Sender, remember
-from ui.pieces import hint, live_view
+from ui.pieces import hint, live_view, told
 
 
 def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
@@ -41,6 +42,7 @@ def _hires(page: gr.Blocks, app: App, form: Form) -> None:
         with gr.Row(elem_classes="pair"):
             form.place("hires.width")
             form.place("hires.height")
+        _enlarged(page, form)
         hint("0 steps: as many as in the first pass. A width or a height goes before the factor, and 0 leaves it open.")
         with gr.Accordion("Otherwise than the first pass", open=False, elem_id="txt2img_hr_own", elem_classes="quiet"):
             with gr.Row(elem_classes="pair"):
@@ -58,3 +60,19 @@ def _hires(page: gr.Blocks, app: App, form: Form) -> None:
         return gr.update(choices=[*LATENT_UPSCALERS, *others]), gr.update(choices=checkpoints)
 
     gr.on([page.load, upscaler.focus, checkpoint.focus], choices, None, [upscaler, checkpoint], **SHORT_EVENT)
+
+
+def _enlarged(page: gr.Blocks, form: Form) -> None:
+    """From which size to which."""
+    line = told("txt2img_hr_sizes")
+    names = ("width", "height", "hires.scale", "hires.width", "hires.height")
+    fields: list[Any] = [form.components[name] for name in names]
+
+    def look(width: Any, height: Any, scale: Any, wide: Any, high: Any) -> str:
+        try:
+            target = HiresFix(scale=scale, width=wide, height=high).target(int(width), int(height))
+        except (InvalidRequest, TypeError, ValueError):
+            return ""  # while it is typed; what is wrong is said when it is asked for
+        return f"From {width} × {height} to {target[0]} × {target[1]}"
+
+    gr.on([page.load, *(field.change for field in fields)], look, fields, line, preprocess=False, **SHORT_EVENT)

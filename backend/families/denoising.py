@@ -82,20 +82,16 @@ def denoiser_for(
     request: GenerationRequest,
     family: Family,
     networks: Networks,
-    tokenizer: CLIPTokenizer,
+    words: Words,
     table: SigmaTable,
-    inversions: Inversions | None = None,
+    *,
     shown: Shown | None = None,
     size: tuple[int, int] | None = None,
-    *,
-    passes: Passes | None = None,
     steps: int | None = None,
-    kept: Kept | None = None,
 ) -> GuidedDenoiser:
-    """The denoiser that makes the pictures of `request`, at the noise levels of `table`; `shown` is the picture that
-    its UNet may look at, `size`, `passes` and `kept` as in `conditionings`. `steps` are those that it takes, if they
-    are not the request's."""
-    words = conditionings(request, family, networks, tokenizer, inversions, size, passes=passes, kept=kept)
+    """The denoiser that makes the pictures of `request`, of which `words` are the `conditionings`, at the noise levels
+    of `table`; `shown` is the picture that its UNet may look at, `size` as in `conditionings`. `steps` are those that
+    it takes, if they are not the request's."""
     latent = family.latent_format
     if shown is None:
         picture = no_picture(networks, latent, *(size or (request.width, request.height)))

@@ -54,18 +54,38 @@ NARROWED = re.compile(r"^scratch\.layer(\d)_rn\.")
 REFINED = re.compile(r"^scratch\.refinenet(\d)\.(?:(out_conv)|resConfUnit(\d)\.conv(\d))\.")
 
 
-def estimate(picture: Image.Image, checkpoint: Path, folder: Path, device: torch.device) -> Image.Image:
-    """The depths of a picture in RGB, at its size, near is bright (mode F, any unit).
+class DepthEstimator:
+    """The network in a checkpoint that tells depths, else the one in a folder: read once, however many pictures it is
+    asked about, and on the device only while it is."""
 
-    By the network in `checkpoint`, else by the one in `folder`. Raises `ModelFileError` if neither has one.
-    """
-    network = _network(checkpoint, folder).eval()
-    nn.Module.to(network, device)  # transformers' own is typed for something else
-    side = getattr(network.config, "image_size", SIDE)
-    small = picture.resize((side, side), Image.Resampling.BICUBIC)  # transformers' DPT knows squares only
-    pixels = torch.from_numpy(np.array(small, np.float32)).movedim(-1, 0)[None].to(device) / 127.5 - 1
-    depth = network(pixel_values=pixels).predicted_depth[0].float().cpu().numpy()
-    return Image.fromarray(depth).resize(picture.size, Image.Resampling.BICUBIC)
+    def __init__(self, checkpoint: Path, folder: Path, device: torch.device):
+        """Reads the network. Raises `ModelFileError` if neither has one, or it cannot be used."""
+        self._network = _network(checkpoint, folder).eval()
+        self._device = device
+        self._side = _side(self._network.config.image_size, folder)
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        """The depths of a picture in RGB, at its size, near is bright (mode F, any unit)."""
+        small = picture.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(small, np.float32)).movedim(-1, 0)[None].to(self._device) / 127.5 - 1
+        try:
+            nn.Module.to(self._network, self._device)  # transformers' own is typed for something else
+            depth = self._network(pixel_values=pixels).predicted_depth[0].float().cpu().numpy()
+        finally:
+            nn.Module.to(self._network, "cpu")
+        return Image.fromarray(depth).resize(picture.size, Image.Resampling.BICUBIC)
+
+
+def _side(said: object, folder: Path) -> int:
+    """The side of the square that a network looks at, of the ``image_size`` in its configuration: a number, or both
+    sides. Raises `ModelFileError` for anything else, as transformers' DPT knows squares only."""
+    if said is None:
+        return SIDE
+    sides = set(said) if isinstance(said, list | tuple) else {said}
+    side = sides.pop() if len(sides) == 1 else None
+    if not isinstance(side, int) or side < 1:
+        raise ModelFileError(f"The depth model in {folder} cannot be used: its image_size is {said}, and no square.")
+    return side
 
 
 def _network(checkpoint: Path, folder: Path) -> DPTForDepthEstimation:

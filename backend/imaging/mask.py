@@ -82,6 +82,17 @@ def _widened(start: int, end: int, length: int, limit: int) -> tuple[int, int]:
     return start, min(end, limit)
 
 
+def moved(rectangle: Rectangle, by: tuple[int, ...]) -> Rectangle:
+    """A rectangle, as far to the right and down."""
+    left, top, right, bottom = rectangle
+    return left + by[0], top + by[1], right + by[0], bottom + by[1]
+
+
+def cut(array: NDArray, region: Rectangle) -> NDArray:
+    """The part of (height, width, ...) in a rectangle."""
+    return array[region[1] : region[3], region[0] : region[2]]
+
+
 def latent_mask(mask: Image.Image, size: Size, *, rounded: bool = True) -> NDArray[np.float32]:
     """A mask at the size of latents, (height, width) from 0 to 1: bicubic, then 0 or 1 unless it is not `rounded`.
 

@@ -1,5 +1,6 @@
 """What a picture says of itself, and what an enlarged one says in addition, in A1111's words."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,18 @@ from backend.upscaling.request import UpscaleRequest
 
 POSTPROCESSING = "postprocessing"  # the chunk that A1111's Extras tab adds
 LONGEST_TEXT = 1_000_000  # characters, of all texts in a file
+XMP = "XML:com.adobe.xmp"
+ORIENTATION = re.compile(
+    r"""\s*tiff:Orientation\s*=\s*(["']).*?\1|<tiff:Orientation\b[^>]*>.*?</tiff:Orientation>""", re.DOTALL
+)
+RAW = "Raw profile type "  # ImageMagick's: Exif, colours and such as digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """The texts in a picture's file: A1111's ``parameters``, our own request, and every other of a PNG by its name."""
+    """The texts in a picture's file: A1111's ``parameters``, our own request, and every other of a PNG by its name, but
+    for what would be said of a result in vain: that it is to be turned, as pixels are upright by then, and what Exif
+    and colour profiles stand in."""
 
     infotext: str = ""
     request: str = ""
@@ -38,7 +46,11 @@ def read_metadata(path: Path) -> Metadata:
         infotext=texts.pop(PARAMETERS, "") or found.exif.get("UserComment", ""),
         # Only ours: cameras write what they like there.
         request=texts.pop(REQUEST, "") or (description if description.startswith("{") else ""),
-        others=texts,
+        others={
+            name: ORIENTATION.sub("", text) if name == XMP else text
+            for name, text in texts.items()
+            if not name.startswith(RAW)
+        },
     )
 
 

@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from backend import checked
+from backend.checked import LARGEST_SIDE
 from backend.errors import InvalidRequest
 
 SCALE_RANGE = (1.0, 8.0)
-LARGEST_SIDE = 16_384  # pixels, of what is asked for
 LARGEST_RESULT = 268_435_456  # pixels: 16,384 x 16,384, a gigabyte in memory
 LONGEST_RESULT = 65_500  # pixels of a side, which a JPEG can have
 MOST_PICTURES = 1000

@@ -544,6 +544,237 @@ def test_a_reload_right_after_a_stroke_loses_nothing(page: Page, easel: Easel) -
     assert (layer(page, easel)[[200, 300, 400], 250] == [255, 255, 0]).all()
 
 
+STEP = """([n, change]) => new Promise((resolve, reject) => {
+  const opening = indexedDB.open("atelier-canvas");
+  opening.onsuccess = () => {
+    const writing = opening.result.transaction("steps", "readwrite");
+    const steps = writing.objectStore("steps");
+    const [id, found] = [sessionStorage.getItem("atelier-canvas-inpaint"), {}];
+    const reading = steps.get([id, n]);
+    reading.onsuccess = () => {
+      found.step = reading.result;
+      if (change === "lose") steps.delete([id, n]);
+      if (change === "damage") {
+        found.step.deltas[0].packed = new Uint8Array([1, 2, 3]);
+        steps.put(found.step, [id, n]);
+      }
+    };
+    writing.oncomplete = () => {
+      const { what, before, after, deltas } = found.step ?? {};
+      opening.result.close();
+      resolve({ what, before: Object.keys(before ?? {}), after: Object.keys(after ?? {}), deltas: deltas?.length });
+    };
+    writing.onabort = () => reject(writing.error);
+  };
+})"""
+
+
+def kept_step(page: Page, number: int, change: str = "") -> dict[str, Any]:
+    """What the browser's database has of a step, which can be lost or damaged on this occasion."""
+    return page.evaluate(STEP, [number, change])
+
+
+def test_a_database_that_was_closed_and_emptied_is_written_anew(page: Page, easel: Easel) -> None:
+    hand(page, size=30, hardness=1)
+    stroke(page, (100, 200), (400, 200))
+    saved(page)
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": page.url.rstrip("/"), "storageTypes": "indexeddb"})
+    stroke(page, (100, 300), (400, 300))
+    page.wait_for_function("canvas.state.saved === 'again'")
+    saved(page)
+    expect(page.locator(".easel-problem")).to_be_hidden()  # it worked before it was worth a sentence
+    page.reload()
+    Sitting.ready(page)
+    assert (layer(page, easel)[[200, 300], 250] == 255).all()
+    page.evaluate("canvas.undo()")
+    page.evaluate("canvas.undo()")
+    assert commit(page)["mask"] == ""
+
+
+def test_a_storage_that_stays_full_is_said_and_filled_when_there_is_room(page: Page, easel: Easel) -> None:
+    saved(page)
+    page.evaluate("""() => {
+      const { transaction } = IDBDatabase.prototype;
+      window.full = true;
+      IDBDatabase.prototype.transaction = function (names, mode) {
+        if (full && mode === "readwrite") throw new DOMException("Full.", "QuotaExceededError");
+        return transaction.call(this, names, mode);
+      };
+    }""")
+    stroke(page, (100, 200), (400, 200))
+    expect(page.locator(".easel-problem")).to_contain_text("What you paint is not saved now")
+    expect(page.locator(".easel-foot .what")).to_contain_text("Not saved")
+    page.evaluate("window.full = false")
+    saved(page)
+    page.reload()
+    Sitting.ready(page)
+    assert layer(page, easel)[200, 250] == 255
+
+
+def test_what_the_database_lost_or_damaged_costs_no_more_than_itself(page: Page, easel: Easel) -> None:
+    for row in range(100, 600, 100):
+        stroke(page, (100, row), (300, row))
+    whole = layer(page, easel)
+    saved(page)
+    kept_step(page, 1, "lose")
+    page.reload()
+    Sitting.ready(page)
+    expect(page.locator(".easel-problem")).to_contain_text("Some of what was done here can no longer be undone")
+    assert (layer(page, easel) == whole).all()
+    page.evaluate("async () => { for (let k = 0; k < 9; k++) await canvas.undo(); }")
+    assert (state(page)["position"], state(page)["undoable"], state(page)["steps"]) == (2, False, 5)
+    left = layer(page, easel)
+    assert left[[100, 200], 200].all()
+    assert not left[[300, 400, 500], 200].any()
+    saved(page)
+    kept_step(page, 3, "damage")
+    page.reload()
+    Sitting.ready(page)
+    expect(page.locator(".easel-problem")).to_be_hidden()  # what was lost before was said
+    page.evaluate("canvas.redo()")
+    page.evaluate("canvas.redo()")
+    expect(page.locator(".easel-problem")).to_contain_text("What was undone cannot be done again")
+    assert (state(page)["position"], state(page)["redoable"]) == (3, False)
+    stroke(page, (100, 600), (300, 600))
+    assert layer(page, easel)[[100, 200, 300, 600], 200].all()
+    page.evaluate("canvas.undo()")
+    assert (state(page)["position"], layer(page, easel)[600, 200]) == (3, 0)
+
+
+def test_an_accepted_result_of_the_same_size_keeps_only_what_differs(page: Page, easel: Easel) -> None:
+    page.get_by_role("button", name="Invert the mask").click()  # over all four tiles
+    steps_done(page, 1)
+    hand(page, layer="sketch", size=20)
+    stroke(page, (100, 100), (200, 100))  # in one of them
+    before = commit(page)
+    result = {"url": easel.offer("one", drawn(seed=1)), "left": 0, "top": 0, "width": SIZE[0], "height": SIZE[1]}
+    page.evaluate("results => canvas.propose(results)", [result])
+    page.get_by_label("Clear the mask").uncheck()
+    page.get_by_role("button", name="Accept").click()
+    steps_done(page, 3)
+    after = commit(page)
+    assert (after["mask"], after["sketch"]) == (before["mask"], "")
+    saved(page)
+    step = kept_step(page, 2)
+    assert step == {"what": "Accept", "deltas": 1, **{side: step[side] for side in ("before", "after")}}
+    assert {"mask", "sketch"}.isdisjoint([*step["before"], *step["after"]])
+    page.reload()
+    Sitting.ready(page)
+    page.evaluate("canvas.undo()")
+    assert commit(page) == before
+    page.evaluate("canvas.redo()")
+    assert commit(page) == after
+
+
+def test_a_result_in_another_size_lies_over_the_whole_picture(page: Page, easel: Easel) -> None:
+    hand(page, layer="sketch", size=20)
+    stroke(page, (100, 100), (200, 100))
+    small = {"url": easel.offer("small", drawn((500, 352), 1)), "left": 0, "top": 0, "width": 500, "height": 352}
+    page.evaluate("result => canvas.propose([{ ...result, resized: true }])", small)
+    expect(page.locator(".proposals .where")).to_have_text("1 of 1")
+    expect(page.get_by_label("Clear the sketch")).to_be_hidden()  # it could not stay where it was painted
+    area = page.evaluate("canvas.view.proposal.area")
+    assert area["height"] == SIZE[1]
+    assert area["left"] * 2 + area["width"] == pytest.approx(SIZE[0])
+    page.get_by_role("button", name="Accept").click()
+    page.wait_for_function("canvas.state.pictureSize[0] === 500")
+    assert commit(page)["sketch"] == ""
+    press(page, "Control+z")
+    steps_done(page, 1)
+    assert state(page)["pictureSize"] == list(SIZE)
+    assert state(page)["hasSketch"]
+
+
+def test_a_long_lasso_and_a_box_as_large_as_may_be(page: Page) -> None:
+    filled = page.evaluate("""async () => {
+      const of = (name) => import(new URL(`atelier/static/canvas/${name}.js`, document.baseURI));
+      const [{ Edit, Layer }, { fillPolygon }, { maskInk }] = await Promise.all(["layer", "shapes", "brush"].map(of));
+      const edit = new Edit(new Layer({ width: 64, height: 64, channels: 1 }));
+      const turn = (k) => (k / 300000) * 2 * Math.PI;
+      const points = Array.from({ length: 300000 }, (_, k) => ({
+        x: 32 + 20 * Math.cos(turn(k)), y: 32 + 20 * Math.sin(turn(k)),
+      }));
+      fillPolygon(edit, maskInk(false), points);
+      return edit.layer.flat(edit.layer.bounds).filter((value) => value > 127).length;
+    }""")
+    assert filled == pytest.approx(np.pi * 400, rel=0.02)
+    boxes = page.evaluate("""async () => {
+      const box = await import(new URL("atelier/static/canvas/box.js", document.baseURI));
+      const large = { left: 0, top: 0, width: 16000, height: 800 };
+      return [box.resized(large, "w", -9000, 0), box.resized(large, "e", 9000, 0),
+        box.extended(large, { left: 2048 }), box.extended(large, { right: 2048 }), box.shifted(large, -99999, 8)];
+    }""")
+    assert [(one["left"], one["left"] + one["width"]) for one in boxes] == [
+        *((-384, 16000), (0, 16384), (-384, 16000), (0, 16384), (-16384, -384))
+    ]
+
+
+def test_a_large_layer_is_packed_in_parts(witness: Sitting, easel: Easel) -> None:
+    context = witness.context()
+    context.add_init_script("""
+      window.handed = [];
+      const post = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (message, ...more) {
+        if (String(message.how).startsWith("zlib")) handed.push(message.bytes.byteLength);
+        return post.call(this, message, ...more);
+      };
+    """)
+    page = witness.open(easel.url, context)
+    load(page, easel, drawn((2048, 1500)))
+    hand(page, layer="sketch", size=200, hardness=1, colour=[9, 8, 7])
+    stroke(page, (100, 100), (1900, 1400))
+    delivery = page.evaluate_handle("({ done: canvas.commit() })")
+    page.evaluate("canvas.clearLayer('sketch')")  # while it is sent
+    name = delivery.evaluate("({ done }) => done")["sketch"]
+    with Image.open(io.BytesIO(easel.inputs[name])) as image:
+        assert np.asarray(image)[[100, 750, 1400], [100, 1000, 1900]].tolist() == [[9, 8, 7, 255]] * 3
+    handed = page.evaluate("handed")
+    assert sum(handed) == 1500 * (2048 * 4 + 1)
+    assert max(handed) <= 256 * (2048 * 4 + 1)
+
+
+def test_a_canvas_that_is_built_anew_leaves_nothing_behind(witness: Sitting, easel: Easel) -> None:
+    context = witness.context()
+    context.add_init_script("""
+      window.looking = 0;
+      for (const kind of [ResizeObserver, MutationObserver]) {
+        const { observe, disconnect } = kind.prototype;
+        kind.prototype.observe = function (node, ...more) {
+          const one = node.matches?.(".easel-view") || node === document.body ? 1 : 0;
+          [looking, this.counted] = [looking + one, (this.counted ?? 0) + one];
+          return observe.call(this, node, ...more);
+        };
+        kind.prototype.disconnect = function () {
+          looking -= this.counted ?? 0;
+          this.counted = 0;
+          return disconnect.call(this);
+        };
+      }
+    """)
+    page = witness.open(easel.url, context)
+    load(page, easel, drawn())
+    stroke(page, (100, 100), (300, 100))
+    before = page.evaluate("looking")
+    page.evaluate("""async () => {
+      const all = await import(new URL("atelier/static/canvas/canvas.js", document.baseURI));
+      const old = document.querySelector(".easel");
+      const text = await (await fetch("atelier/static/canvas.html")).text();
+      for (let k = 0; k < 3; k++) {
+        const root = document.createElement("div");
+        root.innerHTML = text;
+        (k ? document.querySelector(".easel") : old).replaceWith(root.firstElementChild);
+        const offers = { mask: true, sketch: true, box: true };
+        await all.start(document.querySelector(".easel").parentElement, { name: "inpaint", ...offers });
+      }
+    }""")
+    assert page.evaluate("looking") == before
+    page.evaluate(FIND)
+    assert state(page)["hasMask"] is True
+    stroke(page, (100, 300), (300, 300))
+    steps_done(page, 2)
+
+
 def crash(page: Page) -> None:
     """End the page's process as the system ends one that has no memory left."""
     with page.expect_event("crash"), contextlib.suppress(Error):

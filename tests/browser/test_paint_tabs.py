@@ -19,6 +19,7 @@ from backend.upscaling.request import UpscaleRequest
 from tests.browser import conftest
 from tests.browser.conftest import PATIENCE, Studio, Witness
 from tests.browser.test_page import CONTRAST, NAMELESS
+from tests.checkpoints import tiny, write_single_file
 
 pytestmark = pytest.mark.browser
 FIRST = 120_000  # milliseconds until torch and the checkpoint are loaded on a busy machine
@@ -41,6 +42,14 @@ DROP = """([selector, bytes]) => {
   const place = document.querySelector(selector);
   place.dispatchEvent(new DragEvent("dragover", more));
   place.dispatchEvent(new DragEvent("drop", more));
+}"""
+
+LINK = """(address) => {
+  const transfer = new DataTransfer();
+  transfer.setData("text/uri-list", address);
+  const drop = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer });
+  document.querySelector("#txt2img_prompt textarea").dispatchEvent(drop);
+  return drop.defaultPrevented;
 }"""
 
 
@@ -273,6 +282,106 @@ def test_img2img_begins_with_a_result_or_with_a_folder(studio: Studio, witness: 
     assert put_in == [photo.read_bytes(), other.read_bytes()]
 
 
+def test_img2img_offers_its_results_also_those_that_came_while_the_page_was_away(
+    studio: Studio, witness: Witness, photo: Path
+) -> None:
+    page = witness.open(studio.url)
+    tab(page, "img2img")
+    choose(page, page.locator("#img2img_canvas .choose"), photo)
+    canvas(page, "img2img")
+    quickly(page, "img2img")
+    page.locator("#img2img_generate").click()
+    proposals = page.locator("#img2img_canvas .proposals")
+    expect(proposals).to_be_visible(timeout=FIRST)
+    area = page.evaluate("easel.view.proposal.area")
+    assert area == {"left": 49, "top": 0, "width": 203, "height": 203}  # 64 x 64, as large as the picture
+    proposals.get_by_role("button", name="Accept").click()
+    expect(page.locator("#img2img_canvas .easel-foot")).to_contain_text("64 × 64")
+    assert page.evaluate(PIXELS) == pixels(jobs(studio, page)[-1].images[0].path)
+
+    page.locator("#img2img_generate").click()
+    while len(jobs(studio, page)) < 2:
+        page.wait_for_timeout(20)
+    page.goto("about:blank")
+    while len(jobs(studio, page)[-1].images) < 1:
+        page.wait_for_timeout(50)
+    page.goto(studio.url)
+    witness.ready(page)
+    tab(page, "img2img")
+    expect(proposals).to_be_visible()
+    assert page.evaluate(FIND, "img2img") is None
+    assert page.evaluate("easel.proposals[0].url").find(jobs(studio, page)[-1].id) > 0
+    proposals.get_by_role("button", name="Discard").click()
+    expect(page.locator("#img2img_canvas .easel-foot")).to_contain_text("Saved in this browser")
+    page.reload()
+    witness.ready(page)
+    tab(page, "img2img")
+    canvas(page, "img2img")
+    page.wait_for_timeout(600)
+    assert state(page)["proposals"] == 0
+
+
+def test_a_depth_map_can_be_given_to_a_depth_checkpoint(
+    studio: Studio, witness: Witness, photo: Path, options: Options
+) -> None:
+    page = witness.open(studio.url)
+    tab(page, "img2img")
+    expect(page.locator("#img2img_generate")).to_be_visible()
+    expect(page.locator("#img2img_depth .drop-place")).to_be_hidden()
+    write_single_file(options.checkpoint_dirs[0] / "deep.safetensors", tiny("sd2-depth"))
+    studio.app.catalog.refresh()
+    page.locator("#setting_sd_model_checkpoint input").click()
+    page.get_by_role("option", name="deep").click()
+    choose(page, page.locator("#img2img_canvas .choose"), photo)
+    expect(page.locator("#img2img_depth .drop-place")).to_be_visible()
+    depth = photo.with_name("depth.png")
+    Image.new("L", (301, 203), 90).save(depth)
+    choose(page, page.locator("#img2img_depth .choose"), photo)
+    choose(page, page.locator("#img2img_depth .choose"), depth)  # takes the other one's place
+    expect(page.locator("#img2img_depth .count")).to_have_text("1 picture")
+    quickly(page, "img2img")
+    page.locator("#img2img_generate").click()
+    page.wait_for_function("document.querySelector('#img2img_results .jobs, #img2img_message p')")
+    while not jobs(studio, page):
+        page.wait_for_timeout(50)
+    (request,) = asked(studio, page)
+    assert studio.app.inputs.path(request.init.depth).read_bytes() == depth.read_bytes()
+
+
+def test_too_many_pictures_are_said_before_any_is_sent(studio: Studio, witness: Witness, photo: Path) -> None:
+    page = witness.open(studio.url)
+    tab(page, "img2img")
+    page.locator("#img2img_batch button").first.click()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.evaluate(
+        """async (bytes) => {
+          const { filesOf } = await import(new URL("atelier/static/picture_files.js", document.baseURI));
+          const file = new File([new Uint8Array(bytes)], "many.png", { type: "image/png" });
+          await (await filesOf("img2img_files")).add(Array(1001).fill(file));
+        }""",
+        list(photo.read_bytes()),
+    )
+    said = "1,000 pictures may be queued at once, not 1,001."
+    expect(page.locator("#img2img_files .problem")).to_have_text(said)
+    page.locator("#img2img_batch_generate").click()
+    expect(page.locator("#img2img_message")).to_contain_text(said)
+    assert not [url for url in sent if url.endswith("/atelier/inputs")]
+    assert jobs(studio, page) == []
+
+
+def test_a_link_on_the_prompt_is_no_picture_but_one_of_ours_is(studio: Studio, witness: Witness) -> None:
+    page = witness.open(studio.url)
+    job = first_picture(studio, page, "a lighthouse")
+    words(page, "txt2img_prompt").fill("something else")
+    taken = "https://example.org/a.png", f"{studio.url}atelier/static/favicon.svg", "mailto:somebody"
+    assert [page.evaluate(LINK, address) for address in taken] == [False, False, False]
+    address = page.evaluate("document.querySelector('.history img').src")
+    assert job.id in address
+    assert page.evaluate(LINK, address) is True
+    expect(words(page, "txt2img_prompt")).to_have_value("a lighthouse")
+
+
 def test_extras_enlarges_what_is_dropped_there(studio: Studio, witness: Witness, photo: Path, tmp_path: Path) -> None:
     page = witness.open(studio.url)
     tab(page, "Extras")
@@ -448,6 +557,12 @@ LOOKS = [
     pytest.param({"width": 1600, "height": 1000}, id="wide"),
 ]
 
+# Bars of the canvas with more on them than is seen and nothing that says so; on a desk all of it is to be seen.
+CUT = """(desk) => [...document.querySelectorAll(".easel-options, .easel-rail")]
+  .filter((bar) => bar.checkVisibility() && bar.scrollWidth > bar.clientWidth)
+  .filter((bar) => desk || !(bar.hasAttribute("data-after") || bar.hasAttribute("data-before")))
+  .map((bar) => bar.className)"""
+
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_tabs_look_right(studio: Studio, witness: Witness, photo: Path, look: dict[str, Any]) -> None:
@@ -462,6 +577,7 @@ def test_the_tabs_look_right(studio: Studio, witness: Witness, photo: Path, look
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         assert page.evaluate(CONTRAST) == [], name
         assert page.evaluate(NAMELESS) == [], name
+        assert page.evaluate(CUT, not look.get("touch")) == [], name
         box: Any = page.locator(f"#{prefix}_generate").bounding_box()
         assert box["y"] + box["height"] <= look["height"]
     assert json.dumps(page.evaluate("[...document.querySelectorAll('[id]')].map(({ id }) => id)")).count("_gallery") > 2

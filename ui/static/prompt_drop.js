@@ -1,7 +1,7 @@
 // A picture dropped on a prompt fills the form with what its file says of itself.
 
 import { putIn } from "./canvas/delivery.js";
-import { fetched, pictureIn } from "./canvas/picture.js";
+import { fetched, ownPictureIn } from "./canvas/picture.js";
 import { complain, wish } from "./wishes.js";
 
 const promptOf = (event) => event.target.closest?.(".tab-words textarea");
@@ -20,8 +20,8 @@ document.addEventListener(
   "drop",
   (event) => {
     if (!promptOf(event)) return;
-    const picture = pictureIn(event.dataTransfer);
-    if (!picture) return; // words
+    const picture = ownPictureIn(event.dataTransfer);
+    if (!picture) return; // words, or a link to somewhere
     event.preventDefault();
     event.stopPropagation();
     restore(picture).catch(complain);

@@ -11,9 +11,10 @@ const near = (value) => Math.round(value / GRID) * GRID;
 const above = (value) => Math.ceil(value / GRID) * GRID;
 const below = (value) => Math.floor(value / GRID) * GRID;
 const size = (value) => Math.max(LEAST, Math.min(MOST, value));
+const place = (value) => Math.max(-MOST, Math.min(MOST, value));
 
 export function snapped({ left, top, width, height }) {
-  return { left: near(left), top: near(top), width: size(near(width)), height: size(near(height)) };
+  return { left: place(near(left)), top: place(near(top)), width: size(near(width)), height: size(near(height)) };
 }
 
 /** The largest box within a picture, in its middle; where the picture is too small, the smallest around it. */
@@ -41,20 +42,28 @@ export function extended(box, { left = 0, top = 0, right = 0, bottom = 0 }) {
 }
 
 function stretched(start, length, before, after) {
-  const from = before ? below(start - before) : above(start);
+  const from = place(before ? below(start - before) : above(start));
   const to = after ? above(start + length + after) : below(start + length);
-  return [from, size(to - from)];
+  const across = size(to - from);
+  return [before && to - across > from ? to - across : from, across]; // no longer than may be: the other side stays
 }
 
 /** `box` with the named sides moved by (x, y); the others stay. */
 export function resized(box, sides, x, y) {
   let { left, top } = box;
   let [right, bottom] = [left + box.width, top + box.height];
-  if (sides.includes("w")) left = Math.min(near(left + x), right - LEAST);
-  if (sides.includes("e")) right = Math.max(near(right + x), left + LEAST);
-  if (sides.includes("n")) top = Math.min(near(top + y), bottom - LEAST);
-  if (sides.includes("s")) bottom = Math.max(near(bottom + y), top + LEAST);
-  return { left, top, width: Math.min(MOST, right - left), height: Math.min(MOST, bottom - top) };
+  const start = (from, to) => place(Math.max(to - MOST, Math.min(from, to - LEAST)));
+  const end = (from, to) => Math.min(from + MOST, Math.max(to, from + LEAST));
+  if (sides.includes("w")) left = start(near(left + x), right);
+  if (sides.includes("e")) right = end(left, near(right + x));
+  if (sides.includes("n")) top = start(near(top + y), bottom);
+  if (sides.includes("s")) bottom = end(top, near(bottom + y));
+  return { left, top, width: right - left, height: bottom - top };
+}
+
+/** `box` somewhere else. */
+export function shifted(box, x, y) {
+  return { ...box, left: place(near(box.left + x)), top: place(near(box.top + y)) };
 }
 
 export class BoxFrame {
@@ -109,8 +118,7 @@ export class BoxFrame {
     const { box, sides, x, y } = this.#drag;
     const across = (event.clientX - x) / this.#view.scale;
     const down = (event.clientY - y) / this.#view.scale;
-    const moved = { ...box, left: near(box.left + across), top: near(box.top + down) };
-    this.#painting.moveBox(sides ? resized(box, sides, across, down) : moved);
+    this.#painting.moveBox(sides ? resized(box, sides, across, down) : shifted(box, across, down));
   }
 
   #up() {
@@ -133,7 +141,7 @@ export class BoxFrame {
     if (event.key === "Delete" || event.key === "Backspace") this.#painting.placeBox(null);
     else if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.shiftKey) this.#painting.placeBox(resized(box, "se", ...step));
-    else this.#painting.placeBox({ ...box, left: box.left + step[0], top: box.top + step[1] });
+    else this.#painting.placeBox(shifted(box, ...step));
     event.preventDefault();
     event.stopPropagation();
   }

@@ -1,17 +1,17 @@
 // The canvas: the surface that is painted on. This is its public face; see `canvasOf` for how a tab comes by one.
 
 import { compare } from "../compare.js";
-import { element, iconButton, say } from "../elements.js";
-import { size } from "../words.js";
-import { BrushAct, fillAt, LassoAct, RectangleAct } from "./acts.js";
+import { element } from "../elements.js";
 import { Autosave } from "./autosave.js";
 import { around, BoxFrame, extended, ofRatio, snapped, within } from "./box.js";
 import { Delivery } from "./delivery.js";
+import { Foot } from "./foot.js";
 import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
 import { changeMask, clear } from "./layer_acts.js";
 import { Painting } from "./painting.js";
 import { blank, fetched, pictureIn } from "./picture.js";
+import { Presses } from "./presses.js";
 import { Proposals } from "./proposals.js";
 import { Pointer } from "./ring.js";
 import { Settings } from "./settings.js";
@@ -19,17 +19,12 @@ import { Tools } from "./tools.js";
 import { View } from "./view.js";
 import { toggleWhole } from "./whole.js";
 
-const PROBLEM_STAYS = 9000; // milliseconds
 const SIZE = 1024; // of a blank picture, where the form names none
-const SAVED = {
-  saved: "Saved in this browser",
-  waiting: "Saving",
-  failed: "Not saved: this browser's storage is full or forbidden",
-};
 
 /** Events: "change" (detail: `state`), "commit" (detail: what `commit` gave), "accept" (detail: the proposal). */
 export class Canvas extends EventTarget {
   settings = new Settings();
+  memory = null; // what the page wants kept with the painting, as `remember` was given it
   view;
   ready; // resolves when what was kept is there again
   #root;
@@ -40,10 +35,9 @@ export class Canvas extends EventTarget {
   #frame;
   #gestures;
   #ring;
+  #foot;
+  #tools;
   #forget; // takes the keys away
-  #lastPoint = null; // where the last stroke ended
-  #saved = "saved";
-  #hiding = 0;
 
   /** @param root the element of ../canvas.html  @param offers {mask, sketch, box}, what this canvas has */
   constructor(root, name, offers = { mask: true, sketch: true, box: true }) {
@@ -51,7 +45,10 @@ export class Canvas extends EventTarget {
     this.#root = root;
     const more = { get: () => this.#kept(), put: (values) => this.#resume(values) };
     this.#painting = new Painting((n) => this.#autosave.step(n));
-    this.#autosave = new Autosave(this.#painting, name, more, (how) => this.#tellSaved(how));
+    this.#autosave = new Autosave(this.#painting, name, more, {
+      tell: (how) => this.#foot.tell(how),
+      say: (sentence) => this.#complain(new Error(sentence)),
+    });
     this.#delivery = new Delivery(this.#painting);
     if (!offers.mask) this.settings.set(offers.sketch ? { layer: "sketch" } : { tool: "hand" });
     this.#assemble(offers);
@@ -74,28 +71,18 @@ export class Canvas extends EventTarget {
       compare: (proposal) => this.#compareWith(proposal),
       fault: (error) => this.#complain(error),
     });
+    const presses = new Presses(painting, this.settings, this.#ring);
     this.#gestures = new Gestures(this.view, {
-      begin: (event, point) => this.#begin(event, point),
+      begin: (event, point) => (this.#proposals.list.length ? null : presses.begin(event, point)),
       hover: (event) => this.#ring.at(event),
     });
-    new Tools(this.#find(".easel-rail"), this.#find(".easel-options"), this, this.settings, offers);
-    const zoom = (factor) => () => this.view.zoomTo(this.view.scale * factor);
-    this.#find(".easel-foot .acts").append(
-      iconButton("image", "Another picture", () => this.choose()),
-      iconButton("less", "Zoom out (-)", zoom(0.8), "narrower"),
-      element("span", { className: "zoom" }),
-      iconButton("add", "Zoom in (+)", zoom(1.25), "wider"),
-      iconButton("fit", "Fit (0)", () => this.view.fit()),
-      iconButton("actual", "One to one (1)", () => this.view.zoomTo(1), "exact"),
-      iconButton("expand", "Full screen (F)", () => this.toggleWhole()),
-    );
+    this.#tools = new Tools(this.#find(".easel-rail"), this.#find(".easel-options"), this, this.settings, offers);
+    this.#foot = new Foot(this.#root, this, painting);
   }
 
   #connect(name) {
     const root = this.#root;
     this.#painting.addEventListener("change", () => this.#changed());
-    this.#painting.addEventListener("box", () => this.#renderFoot());
-    this.view.addEventListener("moved", () => this.#renderFoot());
     this.settings.addEventListener("change", () => (this.#renderTool(), this.#autosave.schedule()));
     this.#forget = listen(root, this);
     root.addEventListener("dragover", (event) => event.preventDefault());
@@ -133,14 +120,14 @@ export class Canvas extends EventTarget {
       box: painting.box && { ...painting.box },
       layer: this.settings.layer,
       tool: this.settings.tool,
-      undoable: position > 0,
+      undoable: position > painting.steps.first,
       redoable: position < count,
       steps: count,
       position,
       proposals: list.length,
       proposal: list.indexOf(this.#proposals?.current),
       zoom: this.view?.scale ?? 1,
-      saved: this.#saved,
+      saved: this.#foot?.saved ?? "saved",
     });
   }
 
@@ -204,20 +191,24 @@ export class Canvas extends EventTarget {
     return compare(before, after, place);
   }
 
-  #compareWith({ url, left, top, width, height }) {
-    const painting = this.#painting;
-    const enlarged = !left && !top && Math.abs(width * painting.height - height * painting.width) < width + height;
-    this.compare(URL.createObjectURL(this.picture), url, enlarged ? null : { left, top });
+  #compareWith({ url, left, top, resized }) {
+    this.compare(URL.createObjectURL(this.picture), url, resized ? null : { left, top });
+  }
+
+  /** Have `memory` kept with the painting. */
+  remember(memory) {
+    this.memory = memory;
+    this.#autosave.schedule();
   }
 
   undo() {
     if (this.#gestures.cancel() || this.#proposals.list.length) return this.ready;
-    return this.#painting.undo();
+    return this.#painting.undo().catch((error) => this.#complain(error));
   }
 
   redo() {
     if (this.#gestures.acting || this.#proposals.list.length) return this.ready;
-    return this.#painting.redo();
+    return this.#painting.redo().catch((error) => this.#complain(error));
   }
 
   setBox(box) {
@@ -239,9 +230,14 @@ export class Canvas extends EventTarget {
   }
 
   /** Save, and take nothing more: another canvas has come in this one's place. */
-  close() {
+  async close() {
     this.#forget();
-    return this.#autosave.close();
+    this.view.close();
+    this.#foot.close();
+    this.#tools.close();
+    await this.#autosave.close();
+    await this.#proposals.close();
+    this.#painting.close();
   }
 
   // What the tools and keys call
@@ -319,51 +315,24 @@ export class Canvas extends EventTarget {
     }
   }
 
-  // Pointer
-
-  #begin(event, point) {
-    const painting = this.#painting;
-    if (!painting.picture || this.#proposals.list.length) return null;
-    const { tool, layer } = this.settings;
-    const erasing = this.settings.erasing || event.button === 5; // a pen's other end
-    if (tool === "dropper" || (event.altKey && layer === "sketch")) return this.#takeColour(point, tool);
-    const settings = { ...this.settings.get(), erasing };
-    if (tool === "fill") return (fillAt(painting, settings, point), still);
-    if (tool === "lasso") return new LassoAct(painting, settings, (points) => this.#ring.outline(points));
-    if (tool === "rectangle") return new RectangleAct(painting, settings, (points) => this.#ring.outline(points));
-    if (tool !== "brush") return null;
-    const act = new BrushAct(painting, settings, event.shiftKey ? this.#lastPoint : null);
-    return { ...bound(act), add: (points) => ((this.#lastPoint = points.at(-1)), act.add(points)) };
-  }
-
-  #takeColour({ x, y }, tool) {
-    const { picture, sketch, width, height } = this.#painting;
-    const [column, row] = [Math.floor(x), Math.floor(y)];
-    if (column < 0 || row < 0 || column >= width || row >= height) return still;
-    const above = sketch.colourAt(column, row) ?? [0, 0, 0, 0];
-    const below = picture.colourAt(column, row);
-    const share = above[3] / 255;
-    const colour = [0, 1, 2].map((c) => Math.round(above[c] * share + below[c] * (1 - share)));
-    this.settings.set({ colour, other: this.settings.colour, tool: tool === "dropper" ? "brush" : tool });
-    return still;
-  }
-
   // Showing
 
   #kept() {
-    return { settings: this.settings.get(), sent: this.#delivery.names, proposals: this.#proposals.list };
+    const { settings, memory } = this;
+    return { settings: settings.get(), sent: this.#delivery.names, proposals: this.#proposals.list, memory };
   }
 
-  #resume({ settings, sent, proposals }) {
+  #resume({ settings = {}, sent = {}, proposals = [], memory = null }) {
     this.settings.set(settings);
     this.#delivery.names = sent;
+    this.memory = memory;
     this.#proposals.show(proposals);
   }
 
   #changed() {
     const { state } = this;
     this.#root.dataset.state = !state.hasPicture ? "empty" : state.proposals ? "proposing" : "ready";
-    this.#renderFoot();
+    this.#foot.render();
     this.#renderTool();
     this.dispatchEvent(new CustomEvent("change", { detail: state }));
   }
@@ -373,24 +342,8 @@ export class Canvas extends EventTarget {
     this.#ring?.render();
   }
 
-  #renderFoot() {
-    const { width, height, box } = this.#painting;
-    const words = [width && size({ width, height }), box && `box ${size(box)}`, width && SAVED[this.#saved]];
-    say(this.#find(".easel-foot .what"), words.filter(Boolean).join(" · "));
-    say(this.#find(".easel-foot .zoom"), `${Math.round(this.view.scale * 100)} %`);
-  }
-
-  #tellSaved(how) {
-    this.#saved = how;
-    this.#renderFoot();
-  }
-
   #complain(error) {
-    const place = this.#find(".easel-problem");
-    say(place, error.message);
-    place.hidden = false;
-    clearTimeout(this.#hiding);
-    this.#hiding = setTimeout(() => (place.hidden = true), PROBLEM_STAYS);
+    this.#foot.complain(error);
   }
 }
 
@@ -401,11 +354,6 @@ function namesIn(sources) {
   const named = Object.entries(sources).map(([part, source]) => [part, /\/inputs\/([0-9a-f]{64})$/.exec(String(source))?.[1]]);
   return Object.fromEntries(named.filter(([, name]) => name));
 }
-
-/** A press that is done as soon as it began. */
-const still = { add() {}, frame: () => false, end() {}, cancel() {} };
-
-const bound = (act) => ({ frame: () => act.frame(), end: () => act.end(), cancel: () => act.cancel() });
 
 const canvases = new Map(); // name -> {promise, resolve, canvas}
 

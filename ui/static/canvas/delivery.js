@@ -5,13 +5,17 @@ import { encode } from "./png.js";
 const ADDRESS = "atelier/inputs"; // relative: it works below a proxy's path too
 const PARTS = ["picture", "mask", "sketch"];
 
-/** Put a picture's bytes into the server's store: {name, width, height}. Rejects with the server's sentence. */
+/**
+ * Put a picture's bytes into the server's store: {name, width, height}. Rejects with the server's sentence; the error is
+ * marked `refused` where it was the picture that the server did not take.
+ */
 export async function putIn(blob) {
   const answer = await fetch(new URL(ADDRESS, document.baseURI), { method: "POST", body: blob }).catch(() => null);
   if (!answer) throw new Error("Atelier cannot be reached now: try again in a moment.");
   const said = await answer.json().catch(() => ({}));
   if (answer.ok && said.name) return said;
-  throw new Error(said.problem || `Atelier did not take the picture (${answer.status}).`);
+  const error = new Error(said.problem || `Atelier did not take the picture (${answer.status}).`);
+  throw Object.assign(error, { refused: answer.status < 500 });
 }
 
 export class Delivery {

@@ -6,10 +6,13 @@
 import { intersection, rect, union } from "./rects.js";
 import { pack, unpack } from "./offthread.js";
 
+const KEY = /^\d+,\d+$/;
+
 export const SIDE = 512; // of a tile, in pixels
 
 export class Layer {
-  tiles = new Map(); // "x,y" in tiles -> Uint8Array
+  tiles = new Map(); // "x,y" in tiles -> Uint8Array, which is never written to but by an `Edit` under way
+  wet = new Set(); // the keys of those that one is writing to
 
   constructor({ width, height, channels }) {
     Object.assign(this, { width, height, channels });
@@ -93,8 +96,16 @@ export class Layer {
     return bytes[at + 3] ? [...bytes.subarray(at, at + 4)] : null;
   }
 
+  /** This layer as it is now, whatever is painted on it afterwards. */
+  frozen() {
+    const made = new Layer(this);
+    for (const [key, bytes] of this.tiles) made.tiles.set(key, this.wet.has(key) ? bytes.slice() : bytes);
+    return made;
+  }
+
   /** Another layer of this kind, in which what is here stands at (`left`, `top`). */
   moved(left, top, width, height) {
+    if (!left && !top && width === this.width && height === this.height) return this.frozen();
     const made = new Layer({ width, height, channels: this.channels });
     const { channels } = this;
     for (const [key, bytes] of this.tiles) {
@@ -127,9 +138,21 @@ export class Layer {
     return Promise.all([...this.tiles].map(async ([key, bytes]) => [key, await pack(bytes)]));
   }
 
-  /** Take tiles in that were packed, or were kept in a hurry as they are: { raw }. */
-  async fill(packed) {
-    for (const [key, kept] of packed) this.tiles.set(key, kept.raw ?? (await unpack(kept)));
+  /**
+   * Take tiles in that were packed, or were kept in a hurry as they are: { raw }. Rejects where one is damaged; with
+   * `lost`, a function, that is told of it instead, and the tile is left out.
+   */
+  async fill(packed, lost = null) {
+    for (const [key, kept] of packed) {
+      try {
+        const bytes = kept.raw ?? (await unpack(kept));
+        if (bytes.length !== SIDE * SIDE * this.channels || !KEY.test(key)) throw new Error("A tile is damaged.");
+        this.tiles.set(key, bytes);
+      } catch (error) {
+        if (!lost) throw error;
+        lost(key);
+      }
+    }
     return this;
   }
 }
@@ -152,8 +175,10 @@ export class Edit {
     const key = `${x},${y}`;
     const { tiles } = this.#layer;
     if (!this.before.has(key)) {
-      this.before.set(key, tiles.get(key)?.slice() ?? null);
-      if (!tiles.has(key)) tiles.set(key, this.#layer.blank());
+      const bytes = tiles.get(key) ?? null;
+      this.before.set(key, bytes);
+      tiles.set(key, bytes?.slice() ?? this.#layer.blank());
+      this.#layer.wet.add(key);
     }
     return { bytes: tiles.get(key), before: this.before.get(key) };
   }
@@ -162,23 +187,39 @@ export class Edit {
   rollback() {
     let area = null;
     for (const [key, bytes] of this.before) {
-      if (bytes) this.#layer.tiles.get(key).set(bytes);
+      if (bytes) this.#layer.tiles.set(key, bytes);
       else this.#layer.tiles.delete(key);
       area = union(area, this.#layer.areaOf(key));
     }
+    this.#layer.wet.clear();
     return area;
   }
 
   /** What differs, for `toggle`; empty where nothing does. */
   finish() {
-    const deltas = [];
-    for (const [key, bytes] of this.before) {
-      const delta = difference(bytes ?? this.#layer.blank(), this.#layer.tiles.get(key), this.#layer.channels);
-      if (delta) deltas.push({ key, ...delta });
-    }
+    const deltas = differences(this.before, this.#layer);
+    this.#layer.wet.clear();
     this.#layer.prune(this.before.keys());
     return deltas;
   }
+}
+
+/** What differs between tiles as they were, or null where there was none, and those of the same keys in `layer`. */
+function differences(before, layer) {
+  const deltas = [];
+  for (const [key, bytes] of before) {
+    const now = layer.tiles.get(key);
+    if (bytes === now) continue;
+    const delta = difference(bytes ?? layer.blank(), now ?? layer.blank(), layer.channels);
+    if (delta) deltas.push({ key, ...delta });
+  }
+  return deltas;
+}
+
+/** What turns one layer into another of the same size, for `toggle`. */
+export function differencesOf(one, other) {
+  const keys = new Set([...one.tiles.keys(), ...other.tiles.keys()]);
+  return differences(new Map([...keys].map((key) => [key, one.tiles.get(key) ?? null])), other);
 }
 
 /** The smallest rectangle in which two tiles differ, in words of four bytes, and there one XOR the other. */
@@ -205,9 +246,16 @@ function difference(one, other, channels) {
   return { left, top, width: right - left, height: bottom - top, words };
 }
 
+/** Whether a delta with its words, which came out of the database, can be one of a layer's tiles. */
+export function isWhole({ key, left, top, width, height, words }, channels) {
+  const across = (SIDE * channels) / 4;
+  const whole = [left, top, width, height].every((value) => Number.isInteger(value) && value >= 0);
+  return KEY.test(key) && whole && left + width <= across && top + height <= SIDE && words.length === width * height;
+}
+
 /** Turn a tile from one side of a delta to the other, whichever it is on. The area that differs, in pixels. */
 export function toggle(layer, { key, left, top, width, height, words }) {
-  const bytes = layer.tiles.get(key) ?? layer.blank();
+  const bytes = layer.tiles.get(key)?.slice() ?? layer.blank();
   layer.tiles.set(key, bytes);
   const across = (SIDE * layer.channels) / 4;
   const tile = new Uint32Array(bytes.buffer);

@@ -2,14 +2,18 @@
 
 let worker = null;
 let number = 0;
+let streams = 0;
 const waiting = new Map();
 
-function ask(how, bytes, ...more) {
+/** Ask for a copy of `bytes` to be worked on. */
+const ask = (how, bytes, ...more) => hand(how, bytes.slice(), ...more);
+
+/** The same with the bytes themselves, which are gone here then. */
+function hand(how, bytes, ...more) {
   worker ??= begin();
   number += 1;
   const asked = number;
-  const copy = bytes.slice();
-  worker.postMessage({ asked, how, bytes: copy, more }, [copy.buffer]);
+  worker.postMessage({ asked, how, bytes, more }, [bytes.buffer]);
   return new Promise((resolve, reject) => waiting.set(asked, { resolve, reject }));
 }
 
@@ -35,8 +39,13 @@ export const pack = (bytes) => ask("pack", bytes);
 
 export const unpack = (packed) => ask("unpack", packed);
 
-/** Deflate with zlib's frame (RFC 1950), as PNG wants it. */
-export const zlib = (bytes) => ask("zlib", bytes);
+/** Deflate with zlib's frame (RFC 1950), as PNG wants it: of bytes that come in parts, in pieces as they are ready. */
+export async function* zlib(parts) {
+  streams += 1;
+  const stream = streams;
+  for (const part of parts) yield await hand("zlibPart", part, stream);
+  yield await hand("zlibEnd", new Uint8Array(0), stream);
+}
 
 /** "grow", "shrink" or "feather" of morphology.js. */
 export const morph = (how, values, width, height, radius) => ask(how, values, width, height, radius);

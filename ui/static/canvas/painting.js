@@ -1,6 +1,6 @@
 // What is painted: picture, mask, sketch and box, and every step that led there. Knows nothing of the page.
 
-import { Edit, Layer, toggle } from "./layer.js";
+import { differencesOf, Edit, Layer, toggle } from "./layer.js";
 import { Picture } from "./picture.js";
 import { layerFrom } from "./reading.js";
 import { same } from "./rects.js";
@@ -8,6 +8,10 @@ import { Steps } from "./steps.js";
 
 const CHANNELS = { mask: 1, sketch: 4 };
 export const LAYERS = Object.keys(CHANNELS);
+const TORN = {
+  before: "What was done before cannot be undone: this browser's storage has lost or damaged it.",
+  after: "What was undone cannot be done again: this browser's storage has lost or damaged it.",
+};
 
 /**
  * Events: "pixels" (detail {layer, area}), "whole" when picture and layers are others, "box", and "change" after every
@@ -26,8 +30,8 @@ export class Painting extends EventTarget {
   /** @param fetchStep what gives step number n from the database */
   constructor(fetchStep) {
     super();
-    this.steps = new Steps(fetchStep);
-    this.#clear(0, 0);
+    this.steps = new Steps(fetchStep, CHANNELS);
+    for (const name of LAYERS) this[name] = this.#layer(name, 0, 0);
   }
 
   get width() {
@@ -74,8 +78,9 @@ export class Painting extends EventTarget {
     this.#edit = null;
     const deltas = edit.finish();
     if (!deltas.length) return false;
-    this.#changed(name, deltas);
-    this.#push({ what, layer: name, deltas });
+    const named = deltas.map((delta) => ({ layer: name, ...delta }));
+    this.#changed(named);
+    this.#push({ what, deltas: named });
     return true;
   }
 
@@ -106,9 +111,9 @@ export class Painting extends EventTarget {
     return this.end(name, what);
   }
 
-  #changed(name, deltas) {
-    this.revisions[name] += 1;
-    for (const { key } of deltas) this.unsaved.tiles.add(`${name} ${key}`);
+  #changed(deltas) {
+    for (const name of new Set(deltas.map(({ layer }) => layer))) this.revisions[name] += 1;
+    for (const { layer, key } of deltas) this.unsaved.tiles.add(`${layer} ${key}`);
   }
 
   // Box
@@ -135,39 +140,60 @@ export class Painting extends EventTarget {
   replace(blob, { what, keep = [], layers = {}, left = 0, top = 0, keepBox = false }) {
     return this.inTurn(async () => {
       const picture = blob && (await Picture.of(blob));
-      const before = this.picture && (await this.#snapshot());
       const [width, height] = picture ? [picture.width, picture.height] : [0, 0];
       const kept = keep.map((name) => [name, this[name].moved(left, top, width, height)]);
       const read = async ([name, file]) => [name, await layerFrom(file, { width, height, channels: CHANNELS[name] })];
       const drawn = await Promise.all(Object.entries(layers).map(read));
       const box = keepBox && this.box ? { ...this.box, left: this.box.left + left, top: this.box.top + top } : null;
-      this.#clear(width, height);
-      for (const [name, layer] of [...kept, ...drawn]) this[name] = layer;
-      this.#show(picture, box);
-      if (before) this.#push({ what, before, after: await this.#snapshot() });
+      const bare = LAYERS.map((name) => [name, this.#layer(name, width, height)]);
+      const made = { picture, box, ...Object.fromEntries([...bare, ...kept, ...drawn]) };
+      const step = this.picture && (await this.#stepTo(made));
+      this.#become(made);
+      if (step) this.#push({ what, ...step });
       else this.#tell();
     });
   }
 
-  async #snapshot() {
-    const [mask, sketch] = await Promise.all(LAYERS.map((name) => this[name].packed()));
-    return { picture: this.picture?.blob ?? null, width: this.width, height: this.height, box: this.box, mask, sketch };
+  #layer(name, width, height) {
+    return new Layer({ width, height, channels: CHANNELS[name] });
   }
 
-  /** Bring everything back as a snapshot, or the database, has it. */
-  async restore({ picture: blob, width, height, box, mask, sketch }) {
-    const picture = blob && (blob === this.picture?.blob ? this.picture : await Picture.of(blob));
-    this.#clear(width, height);
-    await Promise.all([this.mask.fill(mask), this.sketch.fill(sketch)]);
-    this.#show(picture, box);
-  }
-
-  #clear(width, height) {
-    for (const name of LAYERS) {
-      for (const key of this[name]?.tiles.keys() ?? []) this.unsaved.tiles.add(`${name} ${key}`);
-      this[name] = new Layer({ width, height, channels: CHANNELS[name] });
-      this.revisions[name] += 1;
+  /** What leads from here to another picture: of layers that keep their size, what differs, and else all of them. */
+  async #stepTo(made) {
+    if (made.mask.width === this.width && made.mask.height === this.height) {
+      const deltas = LAYERS.flatMap((layer) =>
+        differencesOf(this[layer], made[layer]).map((delta) => ({ layer, ...delta })),
+      );
+      return { before: outline(this), after: outline(made), deltas };
     }
+    return { before: await snapshot(this), after: await snapshot(made) };
+  }
+
+  /**
+   * Bring everything back as a snapshot, or the database, has it: all, or nothing. `lost`, if there is one, is told of
+   * tiles that are damaged, and they are left out.
+   */
+  async restore({ picture: blob, width, height, box, ...packed }, lost = null) {
+    const made = { picture: await this.#pictureOf(blob), box };
+    for (const name of LAYERS) made[name] = await this.#layer(name, width, height).fill(packed[name], lost);
+    this.#become(made);
+  }
+
+  /** A picture by its file, which may be the one that lies here. */
+  #pictureOf(blob) {
+    return blob && (blob === this.picture?.blob ? this.picture : Picture.of(blob));
+  }
+
+  #become({ picture, box, ...layers }) {
+    for (const name of LAYERS) {
+      const [before, after] = [this[name], layers[name]];
+      const keys = [...new Set([...before.tiles.keys(), ...after.tiles.keys()])];
+      const changed = keys.filter((key) => before.tiles.get(key) !== after.tiles.get(key));
+      for (const key of changed) this.unsaved.tiles.add(`${name} ${key}`);
+      this[name] = after;
+      if (changed.length || before.width !== after.width || before.height !== after.height) this.revisions[name] += 1;
+    }
+    this.#show(picture, box);
   }
 
   #show(picture, box) {
@@ -177,9 +203,20 @@ export class Painting extends EventTarget {
       this.revisions.picture += 1;
       this.unsaved.picture = true;
     }
-    for (const name of LAYERS) for (const key of this[name].tiles.keys()) this.unsaved.tiles.add(`${name} ${key}`);
     this.box = box;
     this.dispatchEvent(new Event("whole"));
+  }
+
+  /** The database has nothing of this any more. Whether all steps are still here. */
+  forgetSaved() {
+    const tiles = LAYERS.flatMap((name) => [...this[name].tiles.keys()].map((key) => `${name} ${key}`));
+    this.unsaved = { tiles: new Set(tiles), picture: true };
+    return this.steps.lost();
+  }
+
+  /** Let go of what the browser keeps for it. */
+  close() {
+    this.picture?.close();
   }
 
   // Steps
@@ -193,29 +230,58 @@ export class Painting extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
+  /** One step back. Rejects with a sentence where that step is not whole any more. */
   undo() {
     return this.inTurn(async () => {
-      if (!this.steps.position) return;
-      await this.#go(await this.steps.open(this.steps.position - 1), "before");
-      this.steps.position -= 1;
+      const { steps } = this;
+      if (steps.position === steps.first) return;
+      await this.#go(steps.position - 1, "before");
+      steps.position -= 1;
       this.#tell();
     });
   }
 
+  /** One step forwards again, in the same way. */
   redo() {
     return this.inTurn(async () => {
-      if (this.steps.position === this.steps.count) return;
-      await this.#go(await this.steps.open(this.steps.position), "after");
-      this.steps.position += 1;
+      const { steps } = this;
+      if (steps.position === steps.count) return;
+      await this.#go(steps.position, "after");
+      steps.position += 1;
       this.#tell();
     });
   }
 
-  async #go(step, side) {
-    if (step.deltas) {
-      this.#changed(step.layer, step.deltas);
-      for (const delta of step.deltas) this.touch(step.layer, toggle(this[step.layer], delta));
-    } else if ("mask" in step[side]) await this.restore(step[side]);
-    else this.moveBox(step[side].box);
+  async #go(n, side) {
+    const step = await this.steps.open(n);
+    try {
+      await this.#take(step, step[side]);
+    } catch {
+      if (side === "before") this.steps.dropBefore();
+      else this.steps.dropAfter();
+      this.#tell();
+      throw new Error(TORN[side]);
+    }
   }
+
+  /** One side of a step; what can fail of it comes first. */
+  async #take({ deltas = [] }, values = {}) {
+    if ("mask" in values) return this.restore(values);
+    const picture = "picture" in values ? await this.#pictureOf(values.picture) : this.picture;
+    this.#changed(deltas);
+    for (const delta of deltas) this.touch(delta.layer, toggle(this[delta.layer], delta));
+    if ("picture" in values) this.#show(picture, values.box);
+    else if ("box" in values) this.moveBox(values.box);
+    return undefined;
+  }
+}
+
+/** What there is besides the layers. */
+function outline({ picture, mask: { width, height }, box }) {
+  return { picture: picture?.blob ?? null, width, height, box };
+}
+
+async function snapshot(all) {
+  const [mask, sketch] = await Promise.all(LAYERS.map((name) => all[name].packed()));
+  return { ...outline(all), mask, sketch };
 }

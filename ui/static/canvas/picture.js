@@ -1,6 +1,7 @@
 // The picture that is worked on: its file as it came, and what is drawn of it.
 
 const SMALLEST = 1024; // from this side on no smaller copy is made
+const OURS = /\/atelier\/(pictures|inputs)\//; // the addresses of pictures on this site
 const FOREIGN = "That picture is on another website. Save it, then drop the file here.";
 
 export class Picture {
@@ -66,16 +67,21 @@ export async function fetched(address) {
   return answer.blob();
 }
 
-/** The picture in what was dropped or pasted: a Blob, an address, or null. */
-export function pictureIn(transfer) {
+/** The picture in what was dropped or pasted: a Blob, an address of this page, or null. */
+export function ownPictureIn(transfer) {
   const file = [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-  return ownAddressIn(transfer) ?? file ?? addressIn(transfer);
+  return ownAddressIn(transfer) ?? file ?? null;
 }
+
+/** The same where there is room for nothing but a picture: any address is meant as one. */
+export const pictureIn = (transfer) => ownPictureIn(transfer) ?? addressIn(transfer);
 
 /** The address of a picture of this page, or null. It comes as a file too, but that is the small one which is seen. */
 export function ownAddressIn(transfer) {
   const address = addressIn(transfer);
-  return address && new URL(address).origin === location.origin ? address : null;
+  if (!address) return null;
+  const { origin, pathname } = new URL(address);
+  return origin === location.origin && OURS.test(pathname) ? address : null;
 }
 
 function addressIn(transfer) {

@@ -3,6 +3,7 @@
 import { zlib } from "./offthread.js";
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+const ROWS = 256; // that are packed at once: a large layer is never there a second time as a whole
 const COLOUR_TYPES = { 1: 0, 4: 6 }; // channels -> grey, or red, green, blue and alpha (PNG, section 11.2.1)
 const CHECKS = Uint32Array.from({ length: 256 }, (_, n) => {
   let value = n;
@@ -36,14 +37,14 @@ function header({ width, height, channels }) {
   return data;
 }
 
+function* bands(layer) {
+  for (let row = 0; row < layer.height; row += ROWS) yield layer.rows(row, Math.min(layer.height, row + ROWS));
+}
+
 /** The layer as it is now, whatever is painted while the file is written. */
 export async function encode(layer) {
-  const data = await zlib(layer.rows(0, layer.height));
-  const parts = [
-    Uint8Array.from(SIGNATURE),
-    chunk("IHDR", header(layer)),
-    chunk("IDAT", data),
-    chunk("IEND", new Uint8Array(0)),
-  ];
+  const parts = [Uint8Array.from(SIGNATURE), chunk("IHDR", header(layer))];
+  for await (const piece of zlib(bands(layer.frozen()))) if (piece.length) parts.push(chunk("IDAT", piece));
+  parts.push(chunk("IEND", new Uint8Array(0)));
   return new Blob(parts, { type: "image/png" });
 }

@@ -1,10 +1,11 @@
-// Results over the canvas: looked at one after the other, then one is taken, or none.
+// Results over the canvas: looked at one after the other, then one is taken, or none. Where a result is the whole
+// picture in another size (`resized`), it is shown as large as the picture it may take the place of.
 
 import { element, icon, iconButton, say } from "../elements.js";
 import { fetched, Picture } from "./picture.js";
 
 export class Proposals {
-  list = []; // [{url, left, top, width, height}]
+  list = []; // [{url, left, top, width, height, resized}]
   #place = 0;
   #bar;
   #view;
@@ -50,7 +51,10 @@ export class Proposals {
   /** Show these; of a longer list with the same beginning, what was looked at stays. */
   async show(list) {
     const looked = this.current?.url;
-    this.list = list.map(({ url, left = 0, top = 0, width, height }) => ({ url, left, top, width, height }));
+    this.list = list.map(({ url, left = 0, top = 0, width, height, resized = false }) => ({
+      ...{ url, left, top, width, height },
+      ...(resized && { resized }),
+    }));
     this.#place = Math.max(
       0,
       this.list.findIndex(({ url }) => url === looked),
@@ -72,6 +76,12 @@ export class Proposals {
         fetched(url).then((blob) => Picture.of(blob)),
       );
     return this.#pictures.get(url);
+  }
+
+  /** Let go of all of them; they stay proposed for the next canvas. */
+  async close() {
+    const pictures = await Promise.allSettled(this.#pictures.values());
+    for (const { value } of pictures) value?.close();
   }
 
   /** Let go of pictures that are not proposed any more. */
@@ -99,14 +109,15 @@ export class Proposals {
     say(this.#bar.querySelector(".where"), `${this.#place + 1} of ${this.list.length}`);
     for (const name of ["previous", "next"]) this.#bar.querySelector(`.${name}`).disabled = this.list.length < 2;
     for (const name of ["mask", "sketch"])
-      this.#bar.querySelector(`input.${name}`).parentElement.hidden = this.#painting[name].empty;
+      this.#bar.querySelector(`input.${name}`).parentElement.hidden = this.#painting[name].empty || this.#resizes(current);
     this.#view.reserve(this.#bar.offsetHeight);
     try {
       const picture = await this.#picture(current.url);
       if (current !== this.current) return; // another one was chosen meanwhile
-      const grows =
-        !this.#view.proposal && (picture.width > this.#painting.width || picture.height > this.#painting.height);
-      this.#view.proposal = { picture, left: current.left, top: current.top };
+      const area = this.#areaOf(picture, current);
+      const { width, height } = this.#painting;
+      const grows = !this.#view.proposal && (area.width > width || area.height > height);
+      this.#view.proposal = { picture, area };
       if (grows) this.#view.fit();
       this.#view.spoil();
     } catch (error) {
@@ -116,6 +127,19 @@ export class Proposals {
       this.#forget();
       await this.#render();
     }
+  }
+
+  /** Whether what is painted would not lie where it was. */
+  #resizes({ resized, width, height }) {
+    return resized && (width !== this.#painting.width || height !== this.#painting.height);
+  }
+
+  /** Where a result is shown, in the picture's pixels. */
+  #areaOf({ width, height }, { left, top, resized }) {
+    if (!resized) return { left: 0 - left, top: 0 - top, width, height };
+    const scale = Math.min(this.#painting.width / width, this.#painting.height / height);
+    const [across, down] = [width * scale, height * scale];
+    return { left: (this.#painting.width - across) / 2, top: (this.#painting.height - down) / 2, width: across, height: down };
   }
 
   discard() {
@@ -130,8 +154,9 @@ export class Proposals {
     try {
       const { blob } = await this.#picture(current.url);
       const { left, top } = current;
-      const keep = ["mask", "sketch"].filter((name) => !this.#options[name]);
-      await this.#painting.replace(blob, { what: "Accept", keep, left, top, keepBox: true });
+      const stays = !this.#resizes(current);
+      const keep = ["mask", "sketch"].filter((name) => stays && !this.#options[name]);
+      await this.#painting.replace(blob, { what: "Accept", keep, left, top, keepBox: stays });
     } catch (error) {
       this.#tell.fault(error);
       return;

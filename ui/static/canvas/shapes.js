@@ -8,13 +8,7 @@ const PAINTED = 128; // from here on a pixel counts as painted
 
 /** Cover what lies within `points` [{x, y}]. The area that changed. */
 export function fillPolygon(edit, ink, points) {
-  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
-  const area = rect(
-    Math.floor(Math.min(...xs)),
-    Math.floor(Math.min(...ys)),
-    Math.ceil(Math.max(...xs)),
-    Math.ceil(Math.max(...ys)),
-  );
+  const area = around(points);
   const sheet = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
   let changed = null;
   for (const [x, y, part] of edit.layer.touched(area)) {
@@ -29,6 +23,16 @@ export function fillPolygon(edit, ink, points) {
     changed = union(changed, { ...part, left: part.left + x * SIDE, top: part.top + y * SIDE });
   }
   return changed;
+}
+
+/** The smallest rectangle around points. One by one: a long lasso has more of them than a call takes arguments. */
+function around(points) {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const { x, y } of points) {
+    [left, top] = [Math.min(left, x), Math.min(top, y)];
+    [right, bottom] = [Math.max(right, x), Math.max(bottom, y)];
+  }
+  return rect(Math.floor(left), Math.floor(top), Math.ceil(right), Math.ceil(bottom));
 }
 
 /** Cover the painted, or the bare, region around a point. The area that changed. */

@@ -48,6 +48,16 @@ export class Store {
     return { record, picture: picture ?? null, tiles: keys.map(([, layer, key], k) => [layer, key, values[k]]) };
   }
 
+  /** The numbers of the steps that are there. */
+  async steps(id) {
+    const keys = await settled(this.#database.transaction("steps").objectStore("steps").getAllKeys(all(id)));
+    return new Set(keys.map(([, n]) => n));
+  }
+
+  async has(id) {
+    return (await settled(this.#database.transaction("paintings").objectStore("paintings").count(id))) > 0;
+  }
+
   step(id, n) {
     return settled(this.#database.transaction("steps").objectStore("steps").get([id, n]));
   }
@@ -68,7 +78,7 @@ export class Store {
     else if (picture === null) writing.objectStore("pictures").delete(id);
     if (steps.length || from < record.steps) {
       writing.objectStore("steps").delete(IDBKeyRange.bound([id, from], [id, []]));
-      steps.forEach((step, k) => writing.objectStore("steps").put(step, [id, from + k]));
+      steps.forEach((step, k) => step && writing.objectStore("steps").put(step, [id, from + k]));
     }
     writing.commit(); // at once: the page may be about to go
     await done;

@@ -1,6 +1,7 @@
 // The bars of the canvas: tools at the side, and what the chosen tool can be set to above.
 
 import { element, icon, iconButton, say } from "../elements.js";
+import { scrolls } from "./scrolling.js";
 import { hex, SIZES, unhex } from "./settings.js";
 
 const TOOLS = [
@@ -27,6 +28,7 @@ export class Tools {
   #canvas;
   #offers;
   #buttons = [];
+  #ends; // what looks at the page no more
 
   /** @param offers {mask, sketch, box}: what this canvas has */
   constructor(rail, options, canvas, settings, offers) {
@@ -35,6 +37,11 @@ export class Tools {
     settings.addEventListener("change", () => this.render());
     canvas.addEventListener("change", () => this.render());
     this.render();
+    this.#ends = [rail, options].map(scrolls);
+  }
+
+  close() {
+    for (const end of this.#ends) end();
   }
 
   #build() {

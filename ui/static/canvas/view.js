@@ -18,7 +18,7 @@ export class View extends EventTarget {
   left = 0; // of the picture's corner in the view, in CSS pixels
   top = 0;
   hidden = new Set(); // layers that are not shown
-  proposal = null; // {picture, left, top}, shown in the painting's place
+  proposal = null; // {picture, area}, shown in the painting's place
   beforeFrame = () => {};
   #sheet;
   #pen;
@@ -29,6 +29,7 @@ export class View extends EventTarget {
   #fitted = true;
   #reserved = 0;
   #colours = {};
+  #observers;
 
   constructor(sheet, painting) {
     super();
@@ -41,10 +42,17 @@ export class View extends EventTarget {
       this.spoil(area);
     });
     painting.addEventListener("box", () => this.spoil());
-    new ResizeObserver(() => this.#resize()).observe(sheet.parentElement);
-    new MutationObserver(() => this.#restyle()).observe(document.body, { attributeFilter: ["class"] });
+    this.#observers = [new ResizeObserver(() => this.#resize()), new MutationObserver(() => this.#restyle())];
+    this.#observers[0].observe(sheet.parentElement);
+    this.#observers[1].observe(document.body, { attributeFilter: ["class"] });
     this.#restyle();
     this.#whole();
+  }
+
+  /** Look at the page no more. */
+  close() {
+    for (const one of this.#observers) one.disconnect();
+    cancelAnimationFrame(this.#due);
   }
 
   get room() {
@@ -77,16 +85,7 @@ export class View extends EventTarget {
   /** All there is to see: picture, box, and what is proposed. */
   get extent() {
     const { width, height, box } = this.#painting;
-    const { proposal } = this;
-    const proposed =
-      proposal &&
-      rect(
-        -proposal.left,
-        -proposal.top,
-        proposal.picture.width - proposal.left,
-        proposal.picture.height - proposal.top,
-      );
-    return union(union(rect(0, 0, width, height), box), proposed);
+    return union(union(rect(0, 0, width, height), box), this.proposal?.area ?? null);
   }
 
   fit(area = this.extent) {
@@ -209,7 +208,7 @@ export class View extends EventTarget {
     pen.fillRect(clip.left, clip.top, clip.width, clip.height);
     pen.imageSmoothingEnabled = this.scale < PIXELS_FROM;
     this.#drawBoard(of);
-    if (this.proposal) this.#drawPicture(this.proposal.picture, -this.proposal.left, -this.proposal.top, of);
+    if (this.proposal) this.#drawPicture(this.proposal.picture, this.proposal.area, of);
     else this.#drawPainting(clip, of);
     pen.restore();
   }
@@ -233,7 +232,8 @@ export class View extends EventTarget {
   #drawPainting(clip, of) {
     const painting = this.#painting;
     if (!painting.picture) return;
-    if (!this.hidden.has("picture")) this.#drawPicture(painting.picture, 0, 0, of);
+    const { width, height } = painting;
+    if (!this.hidden.has("picture")) this.#drawPicture(painting.picture, { left: 0, top: 0, width, height }, of);
     const seen = ({ left, top, width, height }) => {
       const { ratio } = this;
       const x = (at) => (at / ratio - this.left) / this.scale;
@@ -245,9 +245,9 @@ export class View extends EventTarget {
     }
   }
 
-  #drawPicture(picture, left, top, of) {
-    const level = picture.levelFor(this.scale * this.ratio);
-    const to = of({ left, top, width: picture.width, height: picture.height });
+  #drawPicture(picture, area, of) {
+    const level = picture.levelFor((this.scale * this.ratio * area.width) / picture.width);
+    const to = of(area);
     if (to) this.#pen.drawImage(level, to.left, to.top, to.width, to.height);
   }
 }

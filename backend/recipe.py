@@ -1,0 +1,48 @@
+"""What a picture says of how it was made, beside its request."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from backend.families.unseen import EDIT, INPAINTING
+from backend.infotext.provenance import FileHashes, Provenance
+from backend.infotext.write import write_infotext
+from backend.request import GenerationRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the infotext says beside the request; hashes of files that are first used are still being taken."""
+
+    schedule: str
+    checkpoint: Future[str]
+    vae: Future[str] | None
+    vae_name: str
+    refiner: Future[str] | None
+    hires_checkpoint: Future[str] | None
+    loras: Mapping[str, Future[str]]
+    embeddings: Mapping[str, Future[str]]
+    further: int
+    device: str
+
+    def made_with(self) -> Provenance:
+        """Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
+        files = FileHashes(
+            checkpoint=self.checkpoint.result(),
+            vae=self.vae.result() if self.vae else "",
+            refiner=self.refiner.result() if self.refiner else "",
+            hires_checkpoint=self.hires_checkpoint.result() if self.hires_checkpoint else "",
+            loras={name: sha256.result() for name, sha256 in self.loras.items()},
+            embeddings={name: sha256.result() for name, sha256 in self.embeddings.items()},
+        )
+        return Provenance(files=files, device=self.device)
+
+    def infotext(self, request: GenerationRequest, files: FileHashes) -> str:
+        """The ``parameters`` of one picture."""
+        return write_infotext(
+            replace(request, vae=self.vae_name),
+            files,
+            schedule=self.schedule,
+            edits=self.further == EDIT,
+            inpaints=self.further == INPAINTING,
+        )
