@@ -70,9 +70,11 @@ class Interrupted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(Event):
-    """The job ended with a fault; `message` is a sentence for the artist."""
+    """The job ended with a fault; `message` is a sentence for the artist, `kind` a word for programs: that of the
+    `UserError`, else ``failed``."""
 
     message: str
+    kind: str = "failed"
 
 
 ENDINGS = (Finished, Interrupted, Failed)

@@ -7,10 +7,11 @@ from pathlib import Path
 PARTIAL = ".partial"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`; at every moment the file is the old one or the new one. Raises `OSError`."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Replace `path` by `data`; at every moment the file is the old one or the new one, and it is never there with more
+    rights for others than `mode` gives (on Windows the folder's own rights hold). Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_beside(path, data)
+    temporary = _write_beside(path, data, mode)
     try:
         temporary.replace(path)
     except OSError:
@@ -54,10 +55,12 @@ def sweep_partial(folder: Path) -> int:
     return len(left)
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
+def _write_beside(path: Path, data: bytes, mode: int = 0o666) -> Path:
     temporary = path.with_name(f".{secrets.token_hex(6)}{PARTIAL}")
     try:
-        with temporary.open("xb") as file:
+        # Made with its mode: a file that is made first and closed later can be read in between.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -1,131 +1,45 @@
-"""Jobs and the queue they wait in: requests go down, events come up."""
+"""The queue that jobs wait in: requests go down, events come up."""
 
 import itertools
 import logging
-import secrets
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from backend.any_request import Request
-from backend.errors import AtelierError, Cancelled, InvalidRequest, OutputError, Skipped, Stopped, UserError
-from backend.events import ENDINGS, Event, Failed, Finished, ImageReady, Interrupted, Progress, Started
+from backend.errors import (
+    AtelierError,
+    InvalidRequest,
+    OutOfMemory,
+    OutputError,
+    QueueFull,
+    Stopped,
+    UnknownJob,
+    UserError,
+)
+from backend.events import Failed, Finished, Interrupted, Notice, Progress, Started
+from backend.job import Job, Once
+from backend.outlook import Outlook, Pace, outlooks
 
 log = logging.getLogger(__name__)
 
-State = Literal["queued", "running", "finished", "interrupted", "failed"]
 KEPT_JOBS = 50  # ended jobs that stay in an owner's list
+USUAL_WAIT = 10  # seconds that are named where none were measured
+LONGEST_WAIT = 3600
+BEGUN_AGAIN = "Atelier was stopped while this was being made: it is made again from the start."
+OUT_OF_MEMORY = "The device ran out of memory: try a smaller size or batch, and see the console for the numbers."
 
 
-class Job:
-    """One request on its way: its state, its events, and the wish to end it.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many jobs may wait: of all owners together, and of each; 0 is no limit."""
 
-    Safe to use from any thread. Events are numbered from 1 in the order they happened.
-    """
-
-    def __init__(self, request: Request, owner: str, *, id: str | None = None, created: float | None = None):
-        self.id = id or secrets.token_hex(16)
-        self.request = request
-        self.owner = owner
-        self.created = time.time() if created is None else created
-        self.rank = 0  # the list is in this order; given by the queue
-        self._events: list[tuple[int, Event]] = []
-        self._numbers = itertools.count(1)
-        self._changed = threading.Condition()
-        self._wish: type[Stopped] | None = None
-        self._listeners: list[Callable[[Job], None]] = []
-
-    def emit(self, event: Event) -> None:
-        """Tell every watcher. A new `Progress` replaces the one before."""
-        with self._changed:
-            if isinstance(event, Progress):
-                self._events = [kept for kept in self._events if not isinstance(kept[1], Progress)]
-            self._events.append((next(self._numbers), event))
-            self._changed.notify_all()
-        for listener in self._listeners:
-            listener(self)
-
-    def listen(self, listener: Callable[["Job"], None]) -> None:
-        """Call `listener(job)` after every event, on the thread that emitted it; it must return at once."""
-        self._listeners.append(listener)
-
-    def since(self, after: int = 0) -> list[tuple[int, Event]]:
-        """The events numbered above `after` that are kept, without waiting."""
-        with self._changed:
-            return [(number, event) for number, event in self._events if number > after]
-
-    def follow(self, after: int = 0) -> Iterator[Event]:
-        """Every event from number `after` + 1 on, waiting for new ones until the job has ended.
-
-        Any number of watchers may follow, and each may start at any time.
-        """
-        while True:
-            for number, event in self._wait_since(after):
-                after = number
-                yield event
-                if isinstance(event, ENDINGS):
-                    return
-
-    def _wait_since(self, after: int) -> list[tuple[int, Event]]:
-        """`since(after)`, as soon as there is something in it."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.since(after))
-
-    @property
-    def state(self) -> State:
-        """Where the job is, read off its events."""
-        with self._changed:
-            if not self._events:
-                return "queued"
-            match self._events[-1][1]:
-                case Finished():
-                    return "finished"
-                case Interrupted():
-                    return "interrupted"
-                case Failed():
-                    return "failed"
-            return "running"
-
-    @property
-    def ended(self) -> bool:
-        return self.state not in ("queued", "running")
-
-    @property
-    def images(self) -> list[ImageReady]:
-        """The pictures made so far."""
-        return [event for _, event in self.since() if isinstance(event, ImageReady)]
-
-    def cancel(self) -> None:
-        """End the whole job at the next step; pictures that are there are kept."""
-        with self._changed:
-            self._wish = Cancelled
-
-    def skip(self) -> None:
-        """End the pictures being made now at the next step, and go on with the next."""
-        with self._changed:
-            if self._wish is None:
-                self._wish = Skipped
-
-    def next_pictures(self) -> None:
-        """Called by the engine before each batch: forgets a skip that came too late for the one before, then checks.
-
-        Raises `Cancelled`.
-        """
-        with self._changed:
-            if self._wish is Skipped:
-                self._wish = None
-            self.check()
-
-    def check(self) -> None:
-        """Called by the engine between steps: raises `Cancelled` or `Skipped` when somebody asked for it."""
-        with self._changed:
-            wish = self._wish
-            if wish is Skipped:
-                self._wish = None
-        if wish:
-            raise wish
+    total: int = 0
+    each: int = 0
 
 
 class Worker(Protocol):
@@ -139,7 +53,7 @@ class JobStore(Protocol):
     """Where jobs survive the process."""
 
     def load(self) -> list[Job]: ...
-    def save(self, job: Job) -> None: ...
+    def save(self, job: Job, *, flush: bool = True) -> None: ...
     def forget(self, job: Job) -> None: ...
 
 
@@ -150,6 +64,7 @@ class JobQueue:
 
     `prepare(request)` runs at the door, in the caller's thread: it returns the request as it will be run, or raises
     `UserError`, and then nothing is queued. `worker()` is called once, on the worker thread: it may take its time.
+    `limits()` is asked at each submission.
     """
 
     def __init__(
@@ -158,7 +73,10 @@ class JobQueue:
         *,
         prepare: Callable[[Any], Request] = lambda request: request.resolved(),
         store: JobStore | None = None,
+        limits: Callable[[], Limits] = Limits,
     ):
+        self._limits = limits
+        self._pace = Pace()
         self._make_worker = worker
         self._prepare = prepare
         self._store = store
@@ -189,10 +107,19 @@ class JobQueue:
         if self._thread:
             self._thread.join(timeout)
 
-    def submit(self, request: Request, owner: str) -> Job:
-        """Queue a request for `owner`. Raises `UserError` when it cannot be run as it is, or not be written down."""
-        job = Job(self._prepare(request), owner)
+    def submit(self, request: Request, owner: str, *, once: Once | None = None) -> Job:
+        """Queue a request for `owner`; of two submissions of one name the first one's job is the second's.
+
+        Raises `UserError` when it cannot be run as it is, or not be written down, `QueueFull` when too many wait, and
+        `InvalidRequest` when the name was used for another request.
+        """
+        if once and (known := self._known(once, owner)):
+            return known
+        job = Job(self._prepare(request), owner, once=once)
         with self._changed:
+            if once and (known := self._known(once, owner)):
+                return known
+            self._check_room(owner)
             job.rank = self._jobs[-1].rank + 1 if self._jobs else 0
             self._save(job)
             job.listen(self._on_event)
@@ -201,6 +128,33 @@ class JobQueue:
             self._changed.notify_all()
         self._tell(job)
         return job
+
+    def _known(self, once: Once, owner: str) -> Job | None:
+        for job in self.jobs(owner):
+            if job.once and job.once.key == once.key:
+                if job.once.asked != once.asked:
+                    raise InvalidRequest(f"The key {once.key!r} was used for another request: choose a new one.")
+                return job
+        return None
+
+    def _check_room(self, owner: str) -> None:
+        limits = self._limits()
+        waiting = [job.owner for job in self._jobs if job.state == "queued"]
+        mine = waiting.count(owner)
+        if 0 < limits.total <= len(waiting):
+            wait, said = self._wait_of(None), f"{len(waiting):,} jobs wait already"
+        elif 0 < limits.each <= mine:
+            wait, said = self._wait_of(owner), f"{mine:,} of your jobs wait already"
+        else:
+            return
+        raise QueueFull(f"The queue is full: {said}. Try again in {wait:,} seconds.", wait_seconds=wait)
+
+    def _wait_of(self, owner: str | None) -> int:
+        """Whole seconds until a job of the owner, or of anybody, leaves the line."""
+        outlook = self.outlook()
+        first = next((job for job in self.line() if owner in (None, job.owner)), None)
+        seconds = outlook[first.id].begins_in if first and first.id in outlook else None
+        return USUAL_WAIT if seconds is None else max(1, min(LONGEST_WAIT, math.ceil(seconds)))
 
     def retry(self, job: Job) -> Job:
         """Queue the same request, seed and all, again."""
@@ -226,20 +180,57 @@ class JobQueue:
                 yield waiting[owner].popleft()
             owners = [owner for owner in owners if waiting[owner]]
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a job runs."""
+        return any(job.state == "running" for job in self._jobs)
+
+    def outlook(self) -> Mapping[str, Outlook]:
+        """Of every job that runs or waits where it stands, by its id."""
+        running = next((job for job in self._jobs if job.state == "running"), None)
+        left = 0.0 if running is None else self._left(running)
+        line = list(self.line())
+        found = dict(
+            zip((job.id for job in line), outlooks(left, (job.request for job in line), self._pace), strict=True)
+        )
+        if running is not None:
+            found[running.id] = Outlook(position=0, begins_in=0.0, seconds_left=left)
+        return found
+
+    def position(self, job: Job) -> int:
+        """The job's place in everybody's line, from 1; 0 for one that does not wait."""
+        outlook = self.outlook().get(job.id)
+        return outlook.position if outlook else 0
+
+    def seconds_left(self, job: Job) -> float | None:
+        """How long until the job will have ended, if anything like it was measured; 0 for one that has."""
+        if job.ended:
+            return 0.0
+        outlook = self.outlook().get(job.id)
+        return outlook.seconds_left if outlook else None
+
+    def _left(self, running: Job) -> float | None:
+        progress = next((event for _, event in running.since() if isinstance(event, Progress)), None)
+        if progress is not None:
+            return progress.remaining
+        needs = self._pace.seconds(running.request)
+        return None if needs is None else max(0.0, needs - (time.monotonic() - running.begun_at))
+
     def find(self, id: str, owner: str) -> Job:
-        """The owner's job of that id; `InvalidRequest` if there is none (also when it is somebody else's)."""
+        """The owner's job of that id; `UnknownJob` if there is none (also when it is somebody else's)."""
         for job in self.jobs(owner):
             if job.id == id:
                 return job
-        raise InvalidRequest("There is no such job in your list.")
+        raise UnknownJob("There is no such job in your list.")
 
     def cancel(self, job: Job) -> None:
         """Take a queued job out of the line, or end the running one at its next step."""
         with self._changed:
             job.cancel()
-            waiting = job.state == "queued"
-            if waiting:
+            if job.state == "queued":
                 job.emit(Interrupted())
+            elif not job.ended:
+                self._save_if_possible(job)  # that it is not begun again after a stop of the whole program
 
     def cancel_queued(self, owner: str) -> None:
         """Take all of the owner's waiting jobs out of the line."""
@@ -305,12 +296,16 @@ class JobQueue:
         newest = job.since()[-1][1]
         if not isinstance(newest, Progress):
             with self._changed:
-                try:
-                    if job in self._jobs:
-                        self._save(job)
-                except OutputError as error:
-                    log.warning("%s", error)  # the picture matters more than its row
+                # That somebody ended it holds; all else a power cut may take back, and it is made again.
+                self._save_if_possible(job, flush=isinstance(newest, Interrupted))
         self._tell(job)
+
+    def _save_if_possible(self, job: Job, *, flush: bool = True) -> None:
+        try:
+            if job in self._jobs and self._store:
+                self._store.save(job, flush=flush)
+        except OutputError as error:
+            log.warning("%s", error)  # the picture matters more than its row
 
     def _tell(self, job: Job) -> None:
         for listener in tuple(self._listeners):
@@ -334,7 +329,11 @@ class JobQueue:
                 if self._closing or job is None:
                     return
                 self._turns[job.owner] = next(self._turn)
+                job.begun += 1
+                job.begun_at = time.monotonic()
                 job.emit(Started())
+                if job.begun > 1:
+                    job.emit(Notice(message=BEGUN_AGAIN))
             worker = self._run(worker, job)
 
     def _run(self, worker: Worker | None, job: Job) -> Worker | None:
@@ -342,19 +341,22 @@ class JobQueue:
         try:
             worker = worker or self._make_worker()
             worker.generate(job.request, job)
+            if len(job.images) == job.request.pictures:  # one that was skipped through says nothing
+                self._pace.note(job.request, time.monotonic() - job.begun_at)
             job.emit(Finished())
         except Stopped:
             job.emit(Interrupted())
         except UserError as error:
-            job.emit(Failed(message=str(error)))
+            job.emit(Failed(message=str(error), kind=error.kind or "failed"))
         except Exception as error:
             log.exception("job %s failed", job.id)
-            job.emit(Failed(message=_sentence(error)))
+            job.emit(_fault(error))
         return worker
 
 
-def _sentence(error: Exception) -> str:
+def _fault(error: Exception) -> Failed:
     if type(error).__name__ == "OutOfMemoryError":  # torch's; it is not imported here
-        return "The device ran out of memory: try a smaller size or batch, and see the console for the numbers."
+        return Failed(message=OUT_OF_MEMORY, kind=OutOfMemory.kind)
     lines = str(error).splitlines()
-    return f"This picture could not be made: {type(error).__name__}: {lines[0] if lines else 'no reason given'}."
+    reason = lines[0] if lines else "no reason given"
+    return Failed(message=f"This picture could not be made: {type(error).__name__}: {reason}.")

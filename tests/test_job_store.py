@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from backend.errors import OutputError
-from backend.events import Finished, ImageReady
-from backend.job_store import SQLiteJobStore
-from backend.jobs import KEPT_JOBS, Job, JobQueue
+from backend.events import Failed, Finished, ImageReady, Interrupted, Started
+from backend.job_store import MOST_BEGINNINGS, SCHEMA, STOPPED, SQLiteJobStore
+from backend.jobs import KEPT_JOBS, Job, JobQueue, Once
 from backend.request import GenerationRequest
 
 WAIT = 20.0  # seconds after which a test has hung
@@ -163,10 +163,10 @@ def test_who_looks_at_the_line_does_not_wait_for_the_disk(tmp_path: Path) -> Non
     flushing, flushed = threading.Event(), threading.Event()
 
     class SlowDisk(SQLiteJobStore):
-        def save(self, job: Job) -> None:
+        def save(self, job: Job, *, flush: bool = True) -> None:
             flushing.set()
             assert flushed.wait(WAIT)
-            super().save(job)
+            super().save(job, flush=flush)
 
     store = SlowDisk(tmp_path / "queue.sqlite3")
     queue = waiting(store)
@@ -182,4 +182,94 @@ def test_who_looks_at_the_line_does_not_wait_for_the_disk(tmp_path: Path) -> Non
     submitting.join(WAIT)
     looking.join(WAIT)
     assert [job.request.prompt for job in queue.jobs("me")] == ["a"]
+    store.close()
+
+
+def begun(prompt: str, times: int) -> Job:
+    job = Job(asked(prompt), "me")
+    job.begun = times
+    job.emit(Started())
+    return job
+
+
+def test_what_was_running_is_run_again_until_it_seems_to_be_the_reason(store: SQLiteJobStore) -> None:
+    jobs = [begun(str(times), times) for times in range(1, MOST_BEGINNINGS + 1)]
+    for rank, job in enumerate(jobs):
+        job.rank = rank
+        store.save(job)
+    *again, last = store.load()
+    assert [(job.state, job.begun, job.images) for job in again] == [
+        ("queued", times, []) for times in range(1, MOST_BEGINNINGS)
+    ]
+    assert [event for _, event in last.since()] == [Failed(message=STOPPED)]
+
+
+def test_one_whose_pictures_were_all_there_has_finished(store: SQLiteJobStore) -> None:
+    job = begun("a", 1)
+    picture = ImageReady(index=0, seed=1, path=Path("0.png"), width=64, height=64, infotext="", request="{}")
+    job.emit(picture)
+    store.save(job)
+    (again,) = store.load()
+    assert [event for _, event in again.since()] == [picture, Finished()]
+
+
+def test_one_that_was_asked_to_end_is_not_run_again(store: SQLiteJobStore) -> None:
+    queue = waiting(store)
+    job = queue.submit(asked("a"), "me")
+    job.begun = 1
+    job.emit(Started())
+    assert [again.state for again in store.load()] == ["queued"]
+    queue.cancel(job)
+    assert job.state == "running"
+    (again,) = store.load()
+    assert [event for _, event in again.since()] == [Interrupted()]
+
+
+def test_the_name_of_a_submission_and_the_kind_of_a_fault_survive(store: SQLiteJobStore) -> None:
+    queue = waiting(store)
+    once = Once(key="k", asked="1")
+    job = queue.submit(asked("a"), "me", once=once)
+    job.emit(Failed(message="There is no more memory.", kind="oom"))
+    after = waiting(store)
+    (again,) = after.jobs("me")
+    assert again.once == once
+    assert [event for _, event in again.since()] == [Failed(message="There is no more memory.", kind="oom")]
+    assert after.submit(asked("a"), "me", once=once) is again
+
+
+def test_a_queue_of_an_earlier_atelier_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite3"
+    database = sqlite3.connect(path)
+    database.executescript(SCHEMA)
+    row = ("a" * 32, "me", 1.0, 0, "queued", "", asked("old").to_json(), "[]")
+    database.execute("insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    database.commit()
+    database.close()
+    for _ in range(2):
+        store = SQLiteJobStore(path)
+        (job,) = store.load()
+        assert (job.request, job.state, job.begun, job.once) == (asked("old"), "queued", 0, None)
+        store.save(job)
+        store.close()
+
+
+def test_what_people_ask_for_is_flushed_and_what_can_be_made_again_is_not(tmp_path: Path) -> None:
+    flushes: list[tuple[str, int]] = []
+
+    class Looked(SQLiteJobStore):
+        def save(self, job: Job, *, flush: bool = True) -> None:
+            super().save(job, flush=flush)
+            flushes.append((job.state, self._database.execute("pragma synchronous").fetchone()[0]))
+
+    store = Looked(tmp_path / "queue.sqlite3")
+    queue = waiting(store)
+    first, second = queue.submit(asked("a"), "me"), queue.submit(asked("b"), "me")
+    first.emit(Started())
+    first.emit(Finished())
+    queue.cancel(second)
+    full, normal = 2, 1
+    assert flushes == [
+        ("queued", full), ("queued", full), ("running", normal), ("finished", normal), ("interrupted", full),
+    ]  # fmt: skip
+    assert [job.state for job in store.load()] == ["finished", "interrupted"]  # neither waits for a flush to be there
     store.close()

@@ -9,10 +9,20 @@ from typing import Protocol
 
 import pytest
 
-from backend.errors import Cancelled, InvalidRequest, Skipped, UserError
-from backend.events import Failed, Finished, ImageReady, Interrupted, Progress, Started
+from backend.errors import (
+    Cancelled,
+    InvalidRequest,
+    ModelFileError,
+    OutOfMemory,
+    OutputError,
+    QueueFull,
+    Skipped,
+    UnknownJob,
+    UserError,
+)
+from backend.events import Failed, Finished, ImageReady, Interrupted, Notice, Progress, Started
 from backend.job_store import SQLiteJobStore
-from backend.jobs import KEPT_JOBS, Job, JobQueue, JobStore
+from backend.jobs import BEGUN_AGAIN, KEPT_JOBS, USUAL_WAIT, Job, JobQueue, JobStore, Limits, Once
 from backend.request import GenerationRequest
 
 WAIT = 20.0  # seconds after which a test has hung
@@ -325,7 +335,7 @@ def test_jobs_survive_the_process(tmp_path: Path) -> None:
     before.start()
     gate.open.release()
     ends(done)
-    running = before.submit(asked("running"), "me")
+    running = before.submit(GenerationRequest(prompt="running", seed=1, batch_count=2), "me")
     gate.entered.acquire(timeout=WAIT)
     gate.entered.acquire(timeout=WAIT)
     running.emit(image(0))
@@ -337,12 +347,14 @@ def test_jobs_survive_the_process(tmp_path: Path) -> None:
     after = JobQueue(lambda: script, store=SQLiteJobStore(path))
     by_id = {job.id: job for job in after.jobs("me")}
     assert by_id[done.id].state == "finished"
-    assert by_id[running.id].state == "failed"
-    assert by_id[running.id].images == [image(0)]
+    assert by_id[running.id].state == "queued"
+    assert by_id[running.id].images == []  # it is made again from the start
     after.start()
+    again = list(by_id[running.id].follow())
+    assert again == [Started(), Notice(message=BEGUN_AGAIN), Finished()]
     for job in waiting:
         assert ends(by_id[job.id])[-1] == "Finished"
-    assert script.order == ["c", "b"]
+    assert script.order == ["running", "c", "b"]
     after.close()
     before.close()
 
@@ -390,3 +402,134 @@ def test_started_is_the_first_event(started: Start) -> None:
     events = list(job.follow())
     assert events == [Started(), Finished()]
     assert not any(isinstance(event, Interrupted) for event in events)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (UserError("a"), "failed"),
+        (InvalidRequest("a"), "invalid_value"),
+        (ModelFileError("a"), "model_not_found"),
+        (OutOfMemory("a"), "oom"),
+        (OutputError("a"), "not_saved"),
+        (ZeroDivisionError("a"), "failed"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("a"), "oom"),
+    ],
+)
+def test_a_failed_job_says_in_a_word_why(fault: Exception, kind: str, started: Start) -> None:
+    def play(_job: Job) -> None:
+        raise fault
+
+    last = list(started(Script(play)).submit(asked("a"), "me").follow())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == kind
+
+
+def full(limits: Limits) -> JobQueue:
+    return JobQueue(lambda: Script(), limits=lambda: limits)
+
+
+def test_a_full_line_says_so_and_when_to_try_again() -> None:
+    queue = full(Limits(total=5, each=3))
+    running = queue.submit(asked("a"), "me")
+    running.emit(Started())
+    for _ in range(3):
+        queue.submit(asked("a"), "me")
+    with pytest.raises(QueueFull, match="3 of your jobs wait already") as no:
+        queue.submit(asked("a"), "me")
+    assert no.value.wait_seconds == USUAL_WAIT  # nothing was measured
+    running.emit(Progress(step=1, steps=9, batch=1, batches=1, rate=1, remaining=41.5))
+    with pytest.raises(QueueFull, match="Try again in 42 seconds") as no:
+        queue.submit(asked("a"), "me")
+    assert no.value.wait_seconds == 42
+    queue.submit(asked("a"), "you")
+    queue.submit(asked("a"), "you")
+    with pytest.raises(QueueFull, match="5 jobs wait already"):
+        queue.submit(asked("a"), "another")
+    assert len(list(queue.line())) == 5
+    queue.cancel(queue.jobs("me")[1])
+    queue.submit(asked("a"), "another")
+
+
+def test_no_limit_is_no_limit() -> None:
+    queue = full(Limits())
+    for _ in range(20):
+        queue.submit(asked("a"), "me")
+    assert len(list(queue.line())) == 20
+
+
+def test_sent_again_a_submission_queues_nothing_more() -> None:
+    queue = full(Limits(each=1))
+    once = Once(key="k", asked="1")
+    job = queue.submit(asked("a"), "me", once=once)
+    assert queue.submit(asked("a"), "me", once=once) is job  # though the line is full
+    with pytest.raises(InvalidRequest, match="'k' was used for another request"):
+        queue.submit(asked("b"), "me", once=Once(key="k", asked="2"))
+    assert queue.submit(asked("a"), "you", once=once) is not job
+    assert len(list(queue.line())) == 2
+
+
+def test_of_many_that_send_one_submission_at_once_one_queues_it() -> None:
+    ready = threading.Barrier(8)
+    queue = full(Limits())
+    found: list[Job] = []
+
+    def send() -> None:
+        ready.wait(WAIT)
+        found.append(queue.submit(asked("a"), "me", once=Once(key="k", asked="1")))
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(WAIT)
+    assert len(found) == 8
+    assert len(set(found)) == len(list(queue.line())) == 1
+
+
+def test_the_line_says_where_each_job_stands_by_what_past_ones_took(started: Start) -> None:
+    gate = Gate()
+
+    def play(job: Job) -> None:
+        gate._wait(job)
+        job.emit(image(0))
+
+    queue = started(Script(play))
+    first = queue.submit(GenerationRequest(prompt="a", steps=10), "me")
+    assert gate.entered.acquire(timeout=WAIT)
+    jobs = [queue.submit(GenerationRequest(prompt="a", steps=steps), "me") for steps in (10, 20)]
+    assert [queue.position(job) for job in (first, *jobs)] == [0, 1, 2]
+    assert [queue.seconds_left(job) for job in (first, *jobs)] == [None, None, None]
+    gate.open.release()
+    assert gate.entered.acquire(timeout=WAIT)
+    assert [queue.position(job) for job in (first, *jobs)] == [0, 0, 1]
+    took = queue._pace.seconds(jobs[0].request)
+    left = queue.seconds_left(jobs[1])
+    assert took is not None and left is not None
+    assert queue._pace.seconds(jobs[1].request) == pytest.approx(2 * took)
+    assert 2 * took <= left <= 3 * took  # with what the one that runs still needs
+    jobs[0].emit(Progress(step=1, steps=10, batch=1, batches=1, rate=1, remaining=100))
+    assert queue.seconds_left(jobs[0]) == 100
+    assert queue.seconds_left(jobs[1]) == pytest.approx(100 + 2 * took)
+    for _ in jobs:
+        gate.open.release()
+    ends(jobs[1])
+    assert queue.seconds_left(jobs[1]) == 0
+
+
+def test_who_listens_no_longer_is_not_told() -> None:
+    job, heard = Job(asked("a"), "me"), []
+    end = job.listen(lambda _job: heard.append(1))
+    job.emit(Started())
+    end()
+    end()
+    job.emit(Finished())
+    assert heard == [1]
+
+
+def test_a_picture_is_found_by_its_number() -> None:
+    job = Job(asked("a"), "me")
+    job.emit(image(1))
+    assert job.image(1) == image(1)
+    with pytest.raises(UnknownJob, match="no picture number 0"):
+        job.image(0)

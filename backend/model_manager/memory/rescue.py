@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from backend.errors import UserError
+from backend.errors import OutOfMemory
 
 T = TypeVar("T")
 # torch has no type of its own for a failed allocation on the CPU.
@@ -83,7 +83,7 @@ class Rescue:
         """What `work(relief)` returns, and the relief with which it did: begin the next piece with that.
 
         `what` is the work in words (``decoding the picture``); `tiles` says that it can be tiled, `batches` that it can
-        be done for fewer pictures at once. Raises `UserError` when nothing helps; what else `work` raises goes on.
+        be done for fewer pictures at once. Raises `OutOfMemory` when nothing helps; what else `work` raises goes on.
         """
         result = attempt(lambda: work(relief))
         ways = self._ways(relief, tiles=tiles, batches=batches)
@@ -92,7 +92,7 @@ class Rescue:
             self._notice(f"Memory ran out while {what}: {sentence}.")
             result = attempt(lambda now=relief: work(now))
         if isinstance(result, Shortage):
-            raise UserError(
+            raise OutOfMemory(
                 f"There is not enough memory for {what}, whatever was tried ({result.reason}): make the picture "
                 "smaller, or close other programs."
             )
