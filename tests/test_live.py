@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketTestSession
+from starlette.types import Receive, Scope, Send
 
 from backend.app import App, Options
 from backend.events import Notice, Progress
@@ -20,6 +21,7 @@ from backend.request import GenerationRequest
 from backend.server import live
 from backend.server.live import ID_LENGTH
 from backend.server.owner import OWNER_COOKIE
+from backend.server.people import Person
 from tests.scripted import ScriptedWorker
 
 ME, OTHER = "a" * 32, "b" * 32
@@ -269,6 +271,37 @@ def test_the_place_in_line_counts_everybodys_jobs(stage: Stage, client: TestClie
         hear(socket, "jobs", lambda m: places(m) == [0, 2, 3])
         socket.send_json({"op": "cancel", "job": mine[0].id})
         hear(socket, "jobs", lambda m: places(m) == [0, 0, 2])
+
+
+def test_when_a_waiting_job_begins_is_told_as_far_as_it_is_known(stage: Stage, client: TestClient) -> None:
+    def begins(message: dict[str, Any]) -> list[bool]:
+        return [job["begins_in"] is not None for job in message["jobs"] if job["state"] == "queued"]
+
+    running = stage.submit("first")
+    stage.step(running, 1)
+    with window(client) as socket:
+        stage.submit("a")
+        stage.submit("b")
+        # What runs says how long it will; how long one that waits will take, nothing has been measured for yet.
+        hear(socket, "jobs", lambda m: begins(m) == [True, False])
+        stage.gate.release(3)
+        hear(socket, "jobs", lambda m: begins(m) == [True])
+
+
+def test_who_only_looks_gives_no_orders(stage: Stage) -> None:
+    async def seen(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            scope["state"] = {"person": Person(name="vera", role="viewer", owner=ME, how="login")}
+        await stage.server(scope, receive, send)
+
+    running, waiting = stage.submit(), stage.submit()
+    until(lambda: running.state == "running")
+    with TestClient(seen) as client, window(client) as socket:
+        hear(socket, "jobs", lambda m: len(m["jobs"]) == 2)
+        for order in ({"op": "interrupt"}, {"op": "cancel", "job": waiting.id}, {"op": "retry", "job": waiting.id}):
+            socket.send_json(order)
+            assert "not for a person who is viewer" in until_the_problem(socket)[-1]["message"]
+    assert not running.cancelled and [job.state for job in stage.app.queue.jobs(ME)] == ["running", "queued"]
 
 
 def test_what_changes_nothing_here_is_not_told_again(stage: Stage, client: TestClient) -> None:

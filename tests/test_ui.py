@@ -619,7 +619,7 @@ def test_settings_are_saved_and_new_pages_begin_with_them(app: App, client: Test
     [
         ({"default_steps": 0}, "Sampling steps is 0"),
         ({"default_width": 100}, "Width is 100"),
-        ({"image_quality": None}, "JPEG and WebP quality is empty; it needs a value."),
+        ({"image_quality": None}, "JPEG, WebP and AVIF quality is empty; it needs a value."),
         ({"output_folder": "here"}, "Output folder is 'here'"),
         ({"image_format": "bmp"}, "File format is 'bmp'"),
     ],

@@ -5,15 +5,18 @@ from types import MappingProxyType
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 from backend.app import App
+from backend.server.risks import risk
 from ui import extras, img2img, inpaint, models, origins, settings, txt2img
 from ui.checkpoint import CheckpointSelector
 from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, TILED, Field
 from ui.form import Form
 from ui.generate import Sender
 from ui.next_steps import NextSteps
-from ui.pieces import piece, status_chip
+from ui.page_routes import declare_page_routes
+from ui.pieces import person_chip, piece, share_banner, status_chip
 from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
 from ui.theme import theme
 
@@ -24,13 +27,17 @@ TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
 )
 
 
-def build(app: App) -> gr.Blocks:
-    """Lay the page out. A new tab is a line here."""
+def build(app: App, *, login: bool = False, shared: bool = False) -> gr.Blocks:
+    """Lay the page out. A new tab is a line here. `login` and `shared` say what this run was started with."""
     with gr.Blocks(title="Atelier", fill_width=True, analytics_enabled=False) as page:
+        if shared:
+            share_banner("share_banner")
         with gr.Row(elem_id="header"):
             piece("wordmark.html", "wordmark")
             checkpoint = CheckpointSelector(app)
             status_chip("model_status")
+            if login or shared:
+                person_chip("person")
         painters = {name: Form(name, app.settings.value, checkpoint.suited, table) for name, table in TABLES.items()}
         for form in painters.values():
             form.adopt("checkpoint", checkpoint.list)
@@ -66,14 +73,16 @@ def build(app: App) -> gr.Blocks:
     return page
 
 
-def mount(server: FastAPI, app: App) -> FastAPI:
-    """Serve the page at ``/`` of `server`, and its scripts and styles; other routes must be there before."""
-    server.mount(ROUTE, PageFiles(), name="page-files")
+def mount(server: FastAPI, app: App, *, subpath: str = "", login: bool = False, shared: bool = False) -> FastAPI:
+    """Serve the page at ``/`` of `server`, and its scripts and styles; other routes must be there before. `subpath` is
+    what the addresses of all of them begin with, `login` and `shared` as in `build`."""
+    server.mount(ROUTE, risk("read")(PageFiles()), name="page-files")
     server.include_router(origins.router(app))
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         server,
-        build(app),
+        build(app, login=login, shared=shared),
         path="/",
+        root_path=subpath or None,
         theme=theme(),
         head=HEAD,
         favicon_path=str(FOLDER / "favicon.svg"),
@@ -86,3 +95,7 @@ def mount(server: FastAPI, app: App) -> FastAPI:
         mcp_server=False,
         enable_monitoring=False,
     )
+    page = server.routes[-1]
+    assert isinstance(page, Mount)
+    declare_page_routes(page.routes)
+    return server

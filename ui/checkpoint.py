@@ -10,6 +10,7 @@ from backend.app import App
 from backend.errors import UserError
 from backend.model_manager.catalog import ModelRecord
 from ui.form import SHORT_EVENT, Form
+from ui.generate import may_here
 from ui.pieces import notice, piece
 from ui.suited import NAMES, followed, suited_values
 
@@ -47,9 +48,10 @@ class CheckpointSelector:
         the forms was as suited the last one becomes what suits the new one. The list follows what is on disk."""
         message = notice("checkpoint_message")
 
-        def choose(name: object, *values: object) -> dict[Block, Any]:
+        def choose(request: gr.Request, name: object, *values: object) -> dict[Block, Any]:
             before = self.suited
             try:
+                may_here(request, "make")
                 self._app.settings.update({"checkpoint": self._app.catalog.find(str(name or "")).name})
             except UserError as error:
                 return {message: str(error)}
@@ -63,9 +65,9 @@ class CheckpointSelector:
                 changes |= {form.components[name]: value for name, value in news.items()}
             return {message: "", **changes}
 
-        def choose_card(event: gr.EventData, *values: object) -> dict[Block, Any]:
+        def choose_card(event: gr.EventData, request: gr.Request, *values: object) -> dict[Block, Any]:
             picked = event._data if isinstance(event._data, dict) else {}
-            changes = choose(picked.get("name"), *values)
+            changes = choose(request, picked.get("name"), *values)
             return changes if changes[message] else {**changes, self.list: self._shown()}
 
         def look() -> tuple[Any, list[dict[str, str]]]:

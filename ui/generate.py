@@ -11,7 +11,8 @@ import gradio as gr
 from backend.any_request import Request
 from backend.app import App
 from backend.errors import UserError
-from backend.server.owner import owner_of
+from backend.server.owner import owner_of, require
+from backend.server.people import Risk
 from ui.form import Form
 from ui.pieces import notice
 from ui.static_files import read
@@ -91,6 +92,7 @@ class Sender:
         values: dict[str, Any],
     ) -> str:
         try:
+            may_here(request, "make")
             owner, wanted = owner_here(request), asked(values)
         except UserError as error:
             return str(error)
@@ -108,6 +110,13 @@ def owner_here(request: gr.Request) -> str:
     """Whose browser sent this event. Raises `UserError` if it does not say."""
     assert request.request is not None  # an event that waits in no queue comes with the browser's own request
     return owner_of(request.request)
+
+
+def may_here(request: gr.Request, risk: Risk) -> None:
+    """Raises `UserError` if whoever sent this event may not do what carries this risk: to the guard in front, all
+    events of the page look alike."""
+    assert request.request is not None
+    require(request.request, risk)
 
 
 def remember(page: gr.Blocks, form: Form) -> None:

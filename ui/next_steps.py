@@ -25,7 +25,7 @@ from backend.upscaling.metadata import read_metadata
 from backend.upscaling.request import UpscaleRequest
 from ui.fields import SCALE_BY, SCALE_TO, TO_SIZE
 from ui.form import SHORT_EVENT, SHOWN, SWITCHES, Form
-from ui.generate import Actions, owner_here
+from ui.generate import Actions, may_here, owner_here
 from ui.origins import tab_of
 from ui.painted import within_range
 from ui.pieces import wishes
@@ -38,6 +38,7 @@ STRENGTHS = {"subtle": 0.3, "strong": 0.6}  # denoising of a variation
 class Wish:
     """What a window asks for, and whose it is."""
 
+    asked_by: gr.Request
     owner: str
     values: Mapping[str, Any]
 
@@ -79,7 +80,7 @@ class NextSteps:
         def handle(event: gr.EventData, request: gr.Request) -> dict[Block, Any]:
             values = event._data if isinstance(event._data, dict) else {}
             try:
-                return act(Wish(owner=owner_here(request), values=values))
+                return act(Wish(asked_by=request, owner=owner_here(request), values=values))
             except UserError as error:
                 return self._answer(problem=str(error))
 
@@ -173,6 +174,7 @@ class NextSteps:
 
     def _vary(self, wish: Wish) -> dict[Block, Any]:
         """Queue the picture once more, a little or a lot otherwise, with a seed of its own."""
+        may_here(wish.asked_by, "make")
         said = str(wish.values.get("strength"))
         if said not in STRENGTHS:
             raise InvalidRequest(f"A variation is {' or '.join(STRENGTHS)}, not {said[:SHOWN]!r}.")

@@ -9,6 +9,7 @@ from backend.any_request import Request as AnyRequest
 from backend.app import App
 from backend.errors import UserError
 from backend.server.owner import owner_of
+from backend.server.risks import risk
 from backend.upscaling.request import UpscaleRequest
 
 
@@ -43,6 +44,7 @@ def router(app: App) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/atelier/origins")
+    @risk("read")
     def origins(request: Request) -> Response:
         try:
             jobs = app.queue.jobs(owner_of(request))

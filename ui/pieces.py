@@ -84,6 +84,16 @@ def status_chip(elem_id: str) -> gr.HTML:
     return _drawn("status_chip", elem_id)
 
 
+def person_chip(elem_id: str) -> gr.HTML:
+    """Who is logged in, and the way out."""
+    return _drawn("person_chip", elem_id)
+
+
+def share_banner(elem_id: str) -> gr.HTML:
+    """While a public link leads here: where it begins, when it ends, and a button that ends it now."""
+    return _drawn("share_banner", elem_id)
+
+
 def prompt_chips(elem_id: str) -> gr.HTML:
     """The LoRAs in the prompt as a row with their weights; nothing while there are none, neither there nor on disk."""
     chips = _drawn("prompt_chips", elem_id)

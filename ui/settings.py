@@ -14,6 +14,7 @@ from backend.sampling.samplers import SAMPLER_NAMES
 from backend.sampling.schedules import SCHEDULE_NAMES
 from backend.settings import Settings
 from ui.form import SHORT_EVENT
+from ui.generate import may_here
 from ui.pieces import notice, piece
 
 CHOICES = {"default_sampler": SAMPLER_NAMES, "default_schedule": SCHEDULE_NAMES}
@@ -47,9 +48,10 @@ def build(app: App, tab: gr.Tab, saved: Callable[[], None]) -> None:
                             components[name] = _component(name, row, getattr(app.settings.value, name))
             places = piece("settings_places.html", "settings_places", script="places", value=_places(app))
 
-    def submit(base: str, **values: Any) -> dict[Block, Any]:
+    def submit(request: gr.Request, base: str, **values: Any) -> dict[Block, Any]:
         before = json.loads(base)
         try:
+            may_here(request, "manage")
             given = _given(values, schema)
             app.settings.update({name: value for name, value in given.items() if value != before[name]})
         except UserError as error:

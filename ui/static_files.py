@@ -9,7 +9,7 @@ from starlette.responses import Response
 FOLDER = Path(__file__).parent / "static"
 ROUTE = "/atelier/static"
 STYLES = (
-    *("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings"),
+    *("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings", "door"),
     *("models", "models_bar", "models_card", "models_drawer", "models_panels", "models_lists", "prompt_chips"),
     *("canvas", "canvas_tools", "canvas_proposals", "compare", "painted"),
 )

@@ -10,8 +10,12 @@ from backend.app import App
 from backend.errors import UserError
 from backend.inputs import AT_ONCE, MOST_BYTES
 from backend.server.json_door import JsonRoute, said
+from backend.server.problems import TooLarge
+from backend.server.risks import MEBIBYTE, risk
 
 TOO_LARGE = f"A picture may have {MOST_BYTES:,} bytes at most."
+LARGEST = MOST_BYTES + 17 * MEBIBYTE  # the sentence below comes first, unless a chunk is larger than that
+PICTURE_TYPES = frozenset({"image/", "application/octet-stream", ""})
 FOREVER = "private, max-age=31536000, immutable"  # a name stands for its bytes
 
 
@@ -22,12 +26,14 @@ def router(app: App) -> APIRouter:
     readers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inputs")
 
     @routes.post("")
+    @risk("make", largest=LARGEST, types=PICTURE_TYPES)
     async def put(request: Request) -> Response:
-        data = await _body(request)
+        data = await picture_body(request)
         stored = await asyncio.get_running_loop().run_in_executor(readers, app.inputs.put, data)
         return said(request, {"name": stored.name, "width": stored.width, "height": stored.height})
 
     @routes.get("/{name}")
+    @risk("read")
     def get(request: Request, name: str) -> Response:
         try:
             path, kind = app.inputs.path(name), app.inputs.media_type(name)
@@ -41,15 +47,15 @@ def router(app: App) -> APIRouter:
     return routes
 
 
-async def _body(request: Request) -> bytes:
-    """All bytes of a picture that is sent. Raises `UserError` for more than a picture may have: before the first one is
+async def picture_body(request: Request) -> bytes:
+    """All bytes of a picture that is sent. Raises `TooLarge` for more than a picture may have: before the first one is
     read where that is declared."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MOST_BYTES:
-        raise UserError(TOO_LARGE)
+        raise TooLarge(TOO_LARGE)
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > MOST_BYTES:
-            raise UserError(TOO_LARGE)
+            raise TooLarge(TOO_LARGE)
     return bytes(data)

@@ -7,7 +7,6 @@ failure is ``{"problem": "one sentence"}``, with the status 400, 403 for what on
 
 import gzip
 import hashlib
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -16,20 +15,15 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.requests import HTTPConnection
 
 from backend.errors import UserError
 from backend.model_manager.inventory.overview import UnknownModel
+from backend.server.arrival import is_local
 
 LARGEST_ORDER = 512 * 1024  # bytes
 WORTH_PACKING = 4096  # bytes
 PACKING = 5  # of 9: half of the time of the usual level, for a few percent of size
 JSON = "application/json"
-# Whoever passes a request on for somebody else says so in one of these.
-FORWARDING = frozenset(
-    {"forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip"}
-)
-FORWARDING_PREFIX = "x-forwarded"
 
 OrderType = TypeVar("OrderType", bound="Order")
 
@@ -67,17 +61,6 @@ class JsonRoute(APIRoute):
                 return problem(_sentence(error.errors()[0]), 400)
 
         return answer_in_json
-
-
-def is_local(connection: HTTPConnection) -> bool:
-    """Whether somebody at this machine asks: the connection comes from it, and nobody passed it on."""
-    if any(name in FORWARDING or name.startswith(FORWARDING_PREFIX) for name in connection.headers):
-        return False
-    try:
-        peer = ipaddress.ip_address(connection.client.host if connection.client else "")
-    except ValueError:
-        return False
-    return (getattr(peer, "ipv4_mapped", None) or peer).is_loopback
 
 
 def only_local(request: Request) -> None:

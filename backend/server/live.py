@@ -38,7 +38,8 @@ from backend.errors import InvalidRequest, UserError
 from backend.events import ENDINGS, Failed, ImageReady, Loading, Notice, Progress
 from backend.jobs import Job
 from backend.server.model_works import works
-from backend.server.owner import owner_of
+from backend.server.owner import owner_of, require
+from backend.server.risks import risk
 
 ID_LENGTH = 32
 EXCERPT = 240  # characters of a prompt that a list shows
@@ -68,6 +69,7 @@ def router(app: App) -> APIRouter:
     routes = APIRouter()
 
     @routes.websocket("/atelier/live")
+    @risk("read")
     async def live(socket: WebSocket) -> None:
         await channel.serve(socket)
 
@@ -200,11 +202,14 @@ class Window:
 
     def _jobs(self) -> Iterator[dict[str, Any]]:
         jobs = self._app.queue.jobs(self.owner)
-        places = {job.id: place for place, job in enumerate(self._app.queue.line(), 1)}
+        outlook = self._app.queue.outlook()
+        places = {id: stands.position for id, stands in outlook.items()}
         rows = list(_rows(jobs, places))
         if rows != self._told_rows:
             self._told_rows = rows
-            yield {"type": "jobs", "jobs": rows}
+            # A time alone is no news: the page counts it down.
+            begins = {id: stands.begins_in for id, stands in outlook.items()}
+            yield {"type": "jobs", "jobs": [{**row, "begins_in": begins.get(row["id"])} for row in rows]}
         for job in jobs:
             images = job.images
             told = self._told_pictures.get(job.id, 0)
@@ -239,6 +244,7 @@ class Window:
                     self._seen = True
                     self._wake.set()
                 else:
+                    require(self._socket, "make")  # the guard saw somebody who looks
                     # Not on the loop: the store flushes to the disk.
                     await asyncio.to_thread(self._obey, order)
             except UserError as error:

@@ -22,6 +22,7 @@ from backend.model_manager.downloads.suggestions import SUGGESTIONS
 from backend.model_manager.downloads.transfer import SHA256
 from backend.model_manager.identity import Kind
 from backend.server.json_door import Nothing, Order, is_local, only_local, order, said
+from backend.server.risks import risk
 from backend.web_address import LONGEST_ADDRESS, parse_address
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_ADDRESS)]
@@ -66,6 +67,7 @@ def add_routes(routes: APIRouter, app: App) -> None:
 
 def _find_routes(routes: APIRouter, app: App) -> None:
     @routes.get("/suggestions")
+    @risk("read")
     def suggestions(request: Request) -> Response:
         _, models = app.overview.models()
         here = {each.record.path.name for each in models}
@@ -85,31 +87,37 @@ def _find_routes(routes: APIRouter, app: App) -> None:
         )
 
     @routes.post("/find", dependencies=[Depends(only_local)])
+    @risk("manage")
     def find(request: Request, wish: Annotated[FindOrder, Depends(order(FindOrder))]) -> Response:
         return said(request, _found(app, wish.text.strip()))
 
 
 def _download_routes(routes: APIRouter, app: App) -> None:
     @routes.post("/downloads", dependencies=[Depends(only_local)])
+    @risk("manage")
     def start(request: Request, wish: Annotated[DownloadOrder, Depends(order(DownloadOrder))]) -> Response:
         return said(request, {"download": app.downloads.start(_download(app, wish)).id})
 
     @routes.post("/downloads/{download}/pause", dependencies=[Depends(only_local)])
+    @risk("manage")
     def pause(request: Request, download: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.downloads.pause(download)
         return said(request, {})
 
     @routes.post("/downloads/{download}/resume", dependencies=[Depends(only_local)])
+    @risk("manage")
     def resume(request: Request, download: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.downloads.resume(download)
         return said(request, {})
 
     @routes.post("/downloads/{download}/cancel", dependencies=[Depends(only_local)])
+    @risk("manage")
     def cancel(request: Request, download: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.downloads.cancel(download)
         return said(request, {})
 
     @routes.post("/downloads/{download}/forget", dependencies=[Depends(only_local)])
+    @risk("manage")
     def forget(request: Request, download: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         record = next((each for each in app.downloads.all() if each.id == download), None)
         if record and not record.ended:
@@ -120,15 +128,18 @@ def _download_routes(routes: APIRouter, app: App) -> None:
 
 def _token_routes(routes: APIRouter, app: App) -> None:
     @routes.get("/tokens")
+    @risk("read")
     def tokens(request: Request) -> Response:
         return said(request, {"hosts": app.tokens.hosts() if is_local(request) else []})
 
     @routes.post("/tokens", dependencies=[Depends(only_local)])
+    @risk("manage")
     def put(request: Request, wish: Annotated[TokenOrder, Depends(order(TokenOrder))]) -> Response:
         app.tokens.put(wish.host, wish.token)
         return tokens(request)
 
     @routes.post("/tokens/forget", dependencies=[Depends(only_local)])
+    @risk("manage")
     def forget(request: Request, wish: Annotated[HostOrder, Depends(order(HostOrder))]) -> Response:
         app.tokens.forget(wish.host)
         return tokens(request)

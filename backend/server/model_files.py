@@ -20,6 +20,7 @@ from backend.model_manager.inventory.trash import restore, trash
 from backend.model_manager.inventory.trees import ModelFolder, layout_of
 from backend.server.json_door import Nothing, Order, is_local, only_local, order, said
 from backend.server.model_works import works
+from backend.server.risks import risk
 
 LONGEST_PATH = 4096  # characters
 Id = Annotated[str | None, Field(max_length=64)]
@@ -71,40 +72,48 @@ def add_routes(routes: APIRouter, app: App) -> None:
 
 def _work_routes(routes: APIRouter, app: App) -> None:
     @routes.get("/works")
+    @risk("read")
     def all_works(request: Request) -> Response:
         return said(request, works(app))
 
     @routes.post("/works/{work}/cancel", dependencies=[Depends(only_local)])
+    @risk("manage")
     def cancel(request: Request, work: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.chores.cancel(work)
         return said(request, {})
 
     @routes.post("/works/{work}/forget", dependencies=[Depends(only_local)])
+    @risk("manage")
     def forget(request: Request, work: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.chores.forget(work)
         return said(request, {})
 
     @routes.post("/merge", dependencies=[Depends(only_local)])
+    @risk("manage")
     def merge(request: Request, wish: Annotated[MergeOrder, Depends(order(MergeOrder))]) -> Response:
         return said(request, {"work": app.chores.merge(_recipe(app, wish), _target(app, wish.name)).id})
 
     @routes.post("/{id}/convert", dependencies=[Depends(only_local)])
+    @risk("manage")
     def convert(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         return said(request, {"work": app.chores.convert(app.overview.find(id).record).id})
 
 
 def _folder_routes(routes: APIRouter, app: App) -> None:
     @routes.get("/folders")
+    @risk("read")
     def folders(request: Request) -> Response:
         states = app.catalog.folders() if is_local(request) else []
         return said(request, {"folders": [_folder(state) for state in states]})
 
     @routes.post("/folders", dependencies=[Depends(only_local)])
+    @risk("manage")
     def add(request: Request, wish: Annotated[FolderOrder, Depends(order(FolderOrder))]) -> Response:
         app.catalog.add_folder(ModelFolder(path=_path(wish.path), kind=wish.kind or Kind.UNKNOWN))
         return folders(request)
 
     @routes.post("/folders/remove", dependencies=[Depends(only_local)])
+    @risk("manage")
     def remove(request: Request, wish: Annotated[PathOrder, Depends(order(PathOrder))]) -> Response:
         app.catalog.remove_folder(_path(wish.path))
         return folders(request)
@@ -112,6 +121,7 @@ def _folder_routes(routes: APIRouter, app: App) -> None:
 
 def _trash_routes(routes: APIRouter, app: App) -> None:
     @routes.post("/{id}/trash", dependencies=[Depends(only_local)])
+    @risk("manage")
     def throw_away(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         record = app.overview.find(id).record
         if app.residency:
@@ -121,6 +131,7 @@ def _trash_routes(routes: APIRouter, app: App) -> None:
         return said(request, {"trashed": token})
 
     @routes.post("/restore", dependencies=[Depends(only_local)])
+    @risk("manage")
     def put_back(request: Request, wish: Annotated[RestoreOrder, Depends(order(RestoreOrder))]) -> Response:
         paths = restore(wish.trashed, _roots(app))
         app.catalog.refresh()

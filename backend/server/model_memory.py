@@ -12,6 +12,7 @@ from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import ModelRecord
 from backend.model_manager.memory.status import Swap
 from backend.server.json_door import Nothing, Order, order, said
+from backend.server.risks import risk
 
 COLD = Swap(temperature="cold", seconds=None)
 
@@ -65,6 +66,7 @@ def add_routes(routes: APIRouter, app: App) -> None:
     kept = Kept(app)
 
     @routes.get("/state")
+    @risk("read")
     def state(request: Request) -> Response:
         residency = app.residency
         _, models = app.overview.models()
@@ -85,12 +87,14 @@ def add_routes(routes: APIRouter, app: App) -> None:
         )
 
     @routes.post("/unload")
+    @risk("manage")
     def unload_all(request: Request, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         if app.residency:
             app.residency.unload()
         return said(request, {})
 
     @routes.post("/{id}/unload")
+    @risk("manage")
     def unload(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         record = app.overview.find(id).record
         if app.residency:
@@ -98,6 +102,7 @@ def add_routes(routes: APIRouter, app: App) -> None:
         return said(request, {})
 
     @routes.post("/{id}/keep")
+    @risk("manage")
     def keep(request: Request, id: str, wish: Annotated[KeepOrder, Depends(order(KeepOrder))]) -> Response:
         record = app.overview.find(id).record
         if record.kind is not Kind.CHECKPOINT:

@@ -23,6 +23,7 @@ from backend.server import model_downloads, model_files, model_memory
 from backend.server.json_door import JsonRoute, Nothing, Order, Prepared, is_local, order, said
 from backend.server.model_cards import cards, details, misfits
 from backend.server.owner import owner_of
+from backend.server.risks import risk
 from backend.server.thumbs import Thumbs, open_picture, state_of
 
 FIRST_LOOK = 1.0  # seconds that a list waits for the first survey before it shows what is known so far
@@ -105,10 +106,12 @@ def _list_routes(routes: APIRouter, app: App) -> None:
     listing = Listing(app)
 
     @routes.get("")
+    @risk("read")
     def models(request: Request) -> Response:
         return listing.prepared(local=is_local(request)).answer(request)
 
     @routes.get("/misfits")
+    @risk("read")
     def misfits_of(request: Request, checkpoint: str) -> Response:
         _, models = app.overview.models()
         of_it = (each.record for each in models if each.record.kind is Kind.CHECKPOINT)
@@ -116,6 +119,7 @@ def _list_routes(routes: APIRouter, app: App) -> None:
         return said(request, {"misfits": misfits(models, record) if record else {}})
 
     @routes.post("/refresh")
+    @risk("make")
     def refresh(request: Request, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         app.catalog.refresh()
         return said(request, {"version": app.overview.models()[0]})
@@ -123,15 +127,18 @@ def _list_routes(routes: APIRouter, app: App) -> None:
 
 def _detail_routes(routes: APIRouter, app: App) -> None:
     @routes.get("/{id}")
+    @risk("read")
     def one(request: Request, id: str) -> Response:
         return _details(request, app, id)
 
     @routes.post("/{id}/hash")
+    @risk("make")
     def take_hash(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         sha256 = app.hashes.sha256(app.overview.find(id).record).result()
         return said(request, {"hash": sha256, "autov2": autov2(sha256)})
 
     @routes.post("/{id}/notes")
+    @risk("manage")
     def write_notes(request: Request, id: str, words: Annotated[NotesOrder, Depends(order(NotesOrder))]) -> Response:
         record = app.overview.find(id).record
         given: dict[str, Any] = {name: value for name, value in words.model_dump().items() if value is not None}
@@ -140,6 +147,7 @@ def _detail_routes(routes: APIRouter, app: App) -> None:
         return _details(request, app, id)
 
     @routes.post("/{id}/type")
+    @risk("manage")
     def choose_type(request: Request, id: str, words: Annotated[TypeOrder, Depends(order(TypeOrder))]) -> Response:
         shown = app.overview.find(id)
         app.catalog.choose(shown.record, _choice(words))
@@ -150,6 +158,7 @@ def _preview_routes(routes: APIRouter, app: App) -> None:
     thumbs = Thumbs()
 
     @routes.get("/{id}/preview")
+    @risk("read")
     def preview(request: Request, id: str, thumb: int = 256) -> Response:
         path = app.catalog.sidecar(app.overview.find(id).record).preview
         if path is None:
@@ -165,6 +174,7 @@ def _preview_routes(routes: APIRouter, app: App) -> None:
         return Response(thumbs.of(path, state, thumb), media_type="image/webp", headers=headers)
 
     @routes.post("/{id}/preview")
+    @risk("manage")
     def use_picture(
         request: Request, id: str, picture: Annotated[PictureOrder, Depends(order(PictureOrder))]
     ) -> Response:
@@ -178,6 +188,7 @@ def _preview_routes(routes: APIRouter, app: App) -> None:
         return _details(request, app, id)
 
     @routes.post("/{id}/preview/remove")
+    @risk("manage")
     def remove_picture(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         record = app.overview.find(id).record
         path = app.catalog.sidecar(record).preview

@@ -9,6 +9,7 @@ from backend.app import App
 from backend.errors import InvalidRequest, UserError
 from backend.events import ImageReady
 from backend.server.owner import owner_of
+from backend.server.risks import risk
 from backend.server.thumbs import Thumbs, state_of
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -22,6 +23,7 @@ def router(app: App) -> APIRouter:
 
     # A plain function: it runs on a thread, because it reads files and makes small pictures.
     @routes.get("/atelier/pictures/{job_id}/{index}")
+    @risk("read")
     def picture(request: Request, job_id: str, index: int, download: bool = False, thumb: int = 0) -> Response:
         try:
             path = _find(app, owner_of(request), job_id, index).path

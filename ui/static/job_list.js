@@ -3,7 +3,7 @@
 import { element, icon, iconButton, reconcile, say } from "./elements.js";
 import { shareDone } from "./stage.js";
 import { studio } from "./studio.js";
-import { promptOf, summary } from "./words.js";
+import { about, promptOf, summary } from "./words.js";
 
 const ICON = { running: "running", queued: "waiting", failed: "failed", interrupted: "interrupted" };
 const STATE = { running: "Running", queued: "Waiting", failed: "Failed", interrupted: "Interrupted" };
@@ -73,7 +73,11 @@ export class JobList {
   #renew(row, job, queued) {
     if (job.state === "running") row.style.setProperty("--done", shareDone());
     if (job.state !== "queued") return;
-    say(row.querySelector(".place"), job.place ? `Waiting, number ${job.place} in line` : "Waiting");
+    const begins = studio.beginsIn(job);
+    const place = `${job.place} in line`;
+    // Few words where the time is known: they share one line of a narrow column.
+    if (job.place && begins !== null) say(row.querySelector(".place"), `Number ${place}, in ${about(begins)}`);
+    else say(row.querySelector(".place"), job.place ? `Waiting, number ${place}` : "Waiting");
     // The place counts everybody's jobs; a job moves among one's own.
     row.querySelector(".earlier").disabled = job === queued[0];
     row.querySelector(".later").disabled = job === queued.at(-1);

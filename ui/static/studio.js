@@ -18,6 +18,7 @@ class Studio extends EventTarget {
   preview = null;
 
   #pictures = new Map();
+  #heard = 0; // when the jobs were told
   #told = new Set(); // jobs whose pictures have come over the present connection
   #known = null;
   #previews = 0;
@@ -41,6 +42,12 @@ class Studio extends EventTarget {
       this.#changed();
     });
     this.#channel.open();
+  }
+
+  /** Seconds until a waiting job begins, or nothing where nobody knows. */
+  beginsIn(job) {
+    const seconds = job.begins_in;
+    return typeof seconds === "number" ? Math.max(0, seconds - (performance.now() - this.#heard) / 1000) : null;
   }
 
   /** Whether the server has told which jobs there are. */
@@ -107,6 +114,7 @@ class Studio extends EventTarget {
   #hearJobs(jobs) {
     const before = new Map(this.jobs.map((job) => [job.id, job]));
     this.jobs = jobs;
+    this.#heard = performance.now();
     const running = this.running;
     if (this.progress?.job !== running?.id) this.progress = null;
     if (this.preview?.job !== running?.id) this.preview = null;

@@ -8,6 +8,13 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
 }
 
+/** How long it is until something that was only estimated. */
+export function about(seconds) {
+  if (seconds < 10) return "a few seconds";
+  if (seconds < 90) return `about ${Math.round(seconds / 10) * 10} s`;
+  return seconds < 5400 ? `about ${Math.round(seconds / 60)} min` : `about ${Math.round(seconds / 3600)} h`;
+}
+
 export function speed(rate) {
   if (!(rate > 0)) return "";
   return rate >= 1 ? `${rate.toFixed(rate < 10 ? 1 : 0)} it/s` : `${(1 / rate).toFixed(1)} s/it`;
