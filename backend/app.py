@@ -12,7 +12,7 @@ from backend.imaging.upscale import Upscalers
 from backend.init_image import LATENT_UPSCALERS, HiresFix, InitImage
 from backend.inputs import Inputs
 from backend.job_store import SQLiteJobStore
-from backend.jobs import JobQueue, Worker
+from backend.jobs import JobQueue, Limits, Worker
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.chores import Chores
 from backend.model_manager.downloads.access_tokens import AccessTokens
@@ -132,6 +132,7 @@ class App:
             lambda: (worker or _engine)(self),
             prepare=self.prepare,
             store=SQLiteJobStore(options.data_dir / "queue.sqlite3"),
+            limits=self._limits,
         )
         self.retention = Retention(self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs)
 
@@ -193,6 +194,10 @@ class App:
         if init.upscale is None:
             return init
         return replace(init, upscale=replace(init.upscale, upscaler=self.upscalers.exact(init.upscale.upscaler)))
+
+    def _limits(self) -> Limits:
+        settings = self.settings.value
+        return Limits(total=settings.queue_total, each=settings.queue_each)
 
     def _place(self) -> "torch.device":
         """What is computed on."""

@@ -85,6 +85,22 @@ class Settings(BaseModel):
         description="Full paths, one a line: img2img can take all pictures of one of these, or of a folder in it.",
         json_schema_extra={"section": "Saving"},
     )
+    queue_each: int = Field(
+        default=500,
+        ge=0,
+        le=100_000,
+        title="Most jobs that wait, of each person",
+        description="Who has more is told to try again later; 0 is no limit.",
+        json_schema_extra={"section": "Queue"},
+    )
+    queue_total: int = Field(
+        default=2000,
+        ge=0,
+        le=100_000,
+        title="Most jobs that wait, of all",
+        description="0 is no limit.",
+        json_schema_extra={"section": "Queue"},
+    )
     previews: bool = Field(
         default=True,
         title="Live preview",

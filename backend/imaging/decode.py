@@ -1,6 +1,7 @@
 """A file that somebody put in as a picture: upright, with 8 bits a channel, in sRGB, or refused in a sentence."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ UNREADABLE = (
     TypeError,
     ZeroDivisionError,
     OverflowError,
+    struct.error,  # a cut off Exif
     MemoryError,
     RuntimeError,  # a damaged AVIF
     Image.DecompressionBombError,

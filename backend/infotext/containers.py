@@ -5,6 +5,7 @@ Files come from strangers: every text is held against a limit before it is decom
 
 import io
 import re
+import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ FORMATS = ("JPEG", "MPO", "WEBP", "AVIF", "GIF", "TIFF")
 UNREADABLE = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ZeroDivisionError, OverflowError),
     *(MemoryError, RuntimeError, Image.DecompressionBombError),  # libavif tells damage by a RuntimeError
+    struct.error,  # a cut off Exif
 )
 
 
