@@ -18,6 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = ("torch", "diffusers", "transformers")
 PAGE = ("gradio", "gradio_client")
+# What of the server others ask too: who somebody is, and what a route may do.
+ASKED = ("backend.server.owner", "backend.server.people", "backend.server.risks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +35,22 @@ PARTS: Mapping[str, Part] = MappingProxyType(
     {
         "backend": Part(may=("backend.extension_api",), never=PAGE),
         "backend.extension_api": Part(may=("backend",), never=PAGE),
-        "backend.server": Part(may=("backend", "backend.extension_api", "backend.server.owner"), never=PAGE),
-        "backend.server.owner": Part(may=("backend",), never=PAGE),
-        "ui": Part(may=("backend", "backend.extension_api", "backend.server.owner"), never=NETWORKS),
-        "webui": Part(may=("backend", "backend.server", "ui"), never=NETWORKS),
+        "backend.server": Part(may=("backend", "backend.extension_api", *ASKED), never=PAGE),
+        "backend.server.owner": Part(may=("backend", "backend.server.people"), never=PAGE),
+        "backend.server.people": Part(may=("backend",), never=PAGE),
+        "backend.server.risks": Part(may=("backend", "backend.server.people"), never=PAGE),
+        "ui": Part(may=("backend", "backend.extension_api", *ASKED), never=NETWORKS),
+        "flags": Part(never=(*NETWORKS, *PAGE)),
+        "webui": Part(may=("backend", "backend.server", "flags", "ui", *ASKED), never=NETWORKS),
         "launch": Part(never=(*NETWORKS, *PAGE)),
         "extensions": Part(may=("backend.extension_api",)),
         "starter": Part(may=("backend",), never=PAGE),
-        "bench": Part(may=("backend", "starter"), never=PAGE),
+        # What the interface for programs costs is measured on the server itself.
+        "bench": Part(may=("backend", "backend.server", *ASKED, "starter"), never=PAGE),
         "tests": Part(
             may=(
-                *("backend", "backend.extension_api", "backend.server", "backend.server.owner"),
-                *("bench", "extensions", "launch", "starter", "ui", "webui"),
+                *("backend", "backend.extension_api", "backend.server", *ASKED),
+                *("bench", "extensions", "flags", "launch", "starter", "ui", "webui"),
             )
         ),
     }
@@ -179,6 +185,7 @@ def test_an_import_the_wrong_way_is_seen(path: str, source: str) -> None:
         ("webui.py", "from backend.server import live, pictures\nfrom ui.app import mount"),
         ("extensions/frame/frame.py", "import gradio\nfrom backend.extension_api import hook"),
         ("bench/engine.py", "import torch\nfrom starter import layout"),
+        ("bench/server.py", "from backend.server import jobs_api\nfrom backend.server.guard import Guard"),
     ],
 )
 def test_an_import_the_right_way_is_no_fault(path: str, source: str) -> None:
@@ -289,5 +296,5 @@ except SystemExit as end:
     assert not end.code
 """
     result = fresh(code)
-    assert imported_by(result) <= sys.stdlib_module_names
+    assert imported_by(result) <= {*sys.stdlib_module_names, "flags"}
     assert "--port" in result.stdout
