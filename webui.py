@@ -23,6 +23,7 @@ FOLDERS = {
     ("--embeddings-dir",): "another folder to search for embeddings",
     ("--controlnet-dir",): "another folder to search for ControlNets",
     ("--upscaler-dir", "--esrgan-models-path"): "another folder to search for upscalers",
+    ("--wildcards-dir",): "another folder to search for wildcards",
     ("--models-dir",): "models of every kind: an installation of AUTOMATIC1111, Forge or ComfyUI, or any folder",
 }
 LATER = ("--listen", "--share", "--nowebui", "--api")
@@ -140,6 +141,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
         embedding_dirs=tuple(arguments.embeddings_dir),
         controlnet_dirs=tuple(arguments.controlnet_dir),
         upscaler_dirs=tuple(arguments.upscaler_dir),
+        wildcard_dirs=tuple(arguments.wildcards_dir),
         model_dirs=tuple(arguments.models_dir),
         device=arguments.device,
         xformers=arguments.xformers,
@@ -159,7 +161,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    from backend.server import inputs, live, models, pictures
+    from backend.server import grids, inputs, live, models, pictures, prompts, recipes
     from backend.server.guard import Guard
     from ui.app import mount
 
@@ -168,6 +170,9 @@ def serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     web.include_router(pictures.router(app))
     web.include_router(inputs.router(app))
     web.include_router(models.router(app))
+    web.include_router(prompts.router(app))
+    web.include_router(recipes.router(app))
+    web.include_router(grids.router(app))
     web = mount(web, app)
     address = f"http://{HOST}:{listener.getsockname()[1]}"
 

@@ -9,18 +9,23 @@ from fastapi import FastAPI
 from backend.app import App
 from ui import extras, img2img, inpaint, models, origins, settings, txt2img
 from ui.checkpoint import CheckpointSelector
-from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, TILED, Field
+from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, OPTIONS, TILED, Field
 from ui.form import Form
 from ui.generate import Sender
 from ui.next_steps import NextSteps
-from ui.pieces import piece, status_chip
+from ui.pieces import piece, png_info, status_chip
+from ui.script_fields import SCRIPT_FIELDS
 from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
 from ui.theme import theme
 
 QUEUE_PAUSE = 0.05  # seconds between two looks into Gradio's queue
 # The tabs that make pictures with a checkpoint, and what their forms ask for.
 TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
-    {"txt2img": (*FIELDS, *HIRES), "img2img": (*FIELDS, *INIT, *TILED), "inpaint": (*FIELDS, *INIT, *INPAINTING)}
+    {
+        "txt2img": (*FIELDS, *OPTIONS, *HIRES, *SCRIPT_FIELDS),
+        "img2img": (*FIELDS, *OPTIONS, *INIT, *TILED, *SCRIPT_FIELDS),
+        "inpaint": (*FIELDS, *OPTIONS, *INIT, *INPAINTING, *SCRIPT_FIELDS),
+    }
 )
 
 
@@ -54,11 +59,13 @@ def build(app: App) -> gr.Blocks:
                 buttons["inpaint"] = inpaint.build(page, app, painters["inpaint"], sender)
             with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
                 buttons["extras"] = extras.build(page, app, enlarger, sender)
+            with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
+                png_info("pnginfo")
             with gr.Tab("Models", id="models", elem_id="tab_models"):
                 cards = models.build(page, list(painters.values()))
             with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
                 settings.build(app, tab, renew)
-        NextSteps(app, {**painters, "extras": enlarger}, buttons)
+        NextSteps(app, {**painters, "extras": enlarger}, buttons, renew)
         checkpoint.listen(page, list(painters.values()), cards, renew)
     page.queue(api_open=False)
     # Nothing waits in it (`SHORT_EVENT`), and by itself it would look a thousand times a second.

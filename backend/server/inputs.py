@@ -23,7 +23,7 @@ def router(app: App) -> APIRouter:
 
     @routes.post("")
     async def put(request: Request) -> Response:
-        data = await _body(request)
+        data = await picture_bytes(request)
         stored = await asyncio.get_running_loop().run_in_executor(readers, app.inputs.put, data)
         return said(request, {"name": stored.name, "width": stored.width, "height": stored.height})
 
@@ -41,7 +41,7 @@ def router(app: App) -> APIRouter:
     return routes
 
 
-async def _body(request: Request) -> bytes:
+async def picture_bytes(request: Request) -> bytes:
     """All bytes of a picture that is sent. Raises `UserError` for more than a picture may have: before the first one is
     read where that is declared."""
     declared = request.headers.get("content-length", "")
