@@ -20,6 +20,7 @@ FOLDERS = {
     ("--embeddings-dir",): "another folder to search for embeddings",
     ("--controlnet-dir",): "another folder to search for ControlNets",
     ("--upscaler-dir", "--esrgan-models-path"): "another folder to search for upscalers",
+    ("--wildcards-dir",): "another folder to search for wildcards",
     ("--models-dir",): "models of every kind: an installation of AUTOMATIC1111, Forge or ComfyUI, or any folder",
 }
 # What A1111's launch lines may hold besides: flags, and flags with a value, that mean nothing here.

@@ -183,6 +183,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, door: Door) ->
         embedding_dirs=tuple(arguments.embeddings_dir),
         controlnet_dirs=tuple(arguments.controlnet_dir),
         upscaler_dirs=tuple(arguments.upscaler_dir),
+        wildcard_dirs=tuple(arguments.wildcards_dir),
         model_dirs=tuple(arguments.models_dir),
         device=arguments.device,
         xformers=arguments.xformers,
@@ -260,7 +261,20 @@ def guarded(arguments: argparse.Namespace, door: Door, app: "App", link: "Shared
     """Everything that is served, with the guard in front."""
     from fastapi import FastAPI
 
-    from backend.server import entrance, inputs, jobs_api, live, login, models, pictures, sdapi, shared_link
+    from backend.server import (
+        entrance,
+        grids,
+        inputs,
+        jobs_api,
+        live,
+        login,
+        models,
+        pictures,
+        prompts,
+        recipes,
+        sdapi,
+        shared_link,
+    )
     from backend.server.api_tokens import ApiTokens
     from backend.server.doorkeeper import Doorkeeper
     from backend.server.guard import Guard
@@ -275,7 +289,7 @@ def guarded(arguments: argparse.Namespace, door: Door, app: "App", link: "Shared
         tokens=ApiTokens(app.options.data_dir / API_TOKENS),
     )
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    for part in (live, pictures, inputs, models, sdapi, jobs_api):
+    for part in (live, pictures, inputs, models, prompts, recipes, grids, sdapi, jobs_api):
         web.include_router(part.router(app))
     web.include_router(login.router(doorkeeper))
     web.include_router(shared_link.router(link))

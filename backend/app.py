@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from backend.errors import UserError
 from backend.files import sweep_partial
+from backend.grids.grids import Grids
+from backend.grids.request import GridRequest
 from backend.imaging.upscale import Upscalers
 from backend.init_image import LATENT_UPSCALERS, HiresFix, InitImage
 from backend.inputs import Inputs
 from backend.job_store import SQLiteJobStore
-from backend.jobs import JobQueue, Limits, Worker
+from backend.jobs import Job, JobQueue, Limits, Worker
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.chores import Chores
 from backend.model_manager.downloads.access_tokens import AccessTokens
@@ -26,15 +28,19 @@ from backend.model_manager.inventory.trees import ATELIER, ModelFolder
 from backend.model_manager.memory.status import ModelStatus, StatusBoard
 from backend.outputs import Outputs
 from backend.paths import MODELS, ROOT
+from backend.presets import Presets
 from backend.prompt.loras import named_loras
 from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest
 from backend.retention import Retention
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
+from backend.sampling_options import Refiner
 from backend.settings import SettingsStore
+from backend.styles import DEFAULT, Styles
 from backend.upscaling import door
 from backend.upscaling.request import UpscaleRequest
 from backend.web_client import WebClient
+from backend.wildcards import Wildcards
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R", GenerationRequest, UpscaleRequest)
+R = TypeVar("R", GenerationRequest, UpscaleRequest, GridRequest)
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 
@@ -66,6 +72,7 @@ class Options:
     controlnet_dirs: tuple[Path, ...] = ()
     upscaler_dirs: tuple[Path, ...] = ()
     model_dirs: tuple[Path, ...] = ()
+    wildcard_dirs: tuple[Path, ...] = ()
     device: Device = "auto"
     xformers: bool = False
     precision: Precision = "auto"
@@ -126,7 +133,10 @@ class App:
         self.residency: Residency | None = None  # once the worker has loaded PyTorch
         self.status = StatusBoard(ModelStatus(device=options.device))
         self.inputs = Inputs(options.data_dir / "inputs")
+        self.styles = Styles(options.data_dir, [folder / DEFAULT for folder in options.model_dirs])
+        self.presets = Presets(options.data_dir / "presets.json")
         self.upscalers = Upscalers(self.catalog, self._place)
+        self.wildcards = Wildcards(options.data_dir, options.wildcard_dirs, options.model_dirs)
         self.outputs = Outputs(lambda: self.settings.value, options.data_dir / "outputs")
         self.queue = JobQueue(
             lambda: (worker or _engine)(self),
@@ -134,6 +144,7 @@ class App:
             store=SQLiteJobStore(options.data_dir / "queue.sqlite3"),
             limits=self._limits,
         )
+        self.grids = Grids(self.outputs, self.queue, self.prepare)
         self.retention = Retention(self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs)
 
     def start(self) -> None:
@@ -141,11 +152,13 @@ class App:
         swept = sum(map(sweep_partial, (self.outputs.folder, self.inputs.folder)))
         if swept:
             log.info("removed %d unfinished files", swept)
+        self.grids.start()
         self.queue.start()
         self.retention.start()
 
     def close(self) -> None:
         """End the running job at its next step; what waits is kept for the next start."""
+        self.grids.close()
         self.queue.close()
         self.retention.close()
         self.chores.close()
@@ -154,6 +167,10 @@ class App:
         self.overview.close()
         self.catalog.close()
 
+    def submit(self, request: GenerationRequest, owner: str) -> list[Job]:
+        """Queue a request, as several jobs where each of its pictures has words of its own. Raises `UserError`."""
+        return [self.queue.submit(each, owner) for each in self.wildcards.requests(request)]
+
     def prepare(self, request: R) -> R:
         """What happens to a request at the door: names are checked and made exact, what is unset is decided.
 
@@ -161,18 +178,20 @@ class App:
         """
         if isinstance(request, UpscaleRequest):
             return door.prepare(request, self.upscalers, self.inputs)
-        return self._prepare(request)
+        if isinstance(request, GridRequest):
+            return request
+        return self._prepare(self.wildcards.in_words(request.resolved()))
 
     def _prepare(self, request: GenerationRequest) -> GenerationRequest:
         """A generation at the door.
 
-        Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE, LoRA or upscaler, and for pictures that
-        were not put in or do not fit together.
+        Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE, LoRA or upscaler, for a refiner of another
+        kind, and for pictures that were not put in or do not fit together.
         """
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
         vae = self.catalog.vae(request.vae, record)
-        two = request.hires is not None and bool(request.hires.checkpoint)
+        two = request.refiner is not None or (request.hires is not None and bool(request.hires.checkpoint))
         # Of two checkpoints each has what lies beside itself, so that no one name says it.
         automatic = two and request.vae == AUTOMATIC_VAE
         resolved = AUTOMATIC_VAE if automatic else vae.name if vae else OWN_VAE
@@ -183,6 +202,7 @@ class App:
             request.resolved(),
             init=request.init and self._exact(request.init),
             hires=request.hires and self._prepared(request.hires, request.prompt, record, resolved),
+            refiner=request.refiner and self._prepared_refiner(request.refiner, request.hires, record, resolved),
             sampler=find_sampler(request.sampler).name,
             schedule=schedule,
             checkpoint=record.name,
@@ -225,6 +245,15 @@ class App:
             sampler=hires.sampler and find_sampler(hires.sampler).name,
             schedule=schedule,
         )
+
+    def _prepared_refiner(self, refiner: Refiner, hires: HiresFix | None, first: ModelRecord, vae: str) -> Refiner:
+        """The refiner at the door, held against whom it takes over from: with hires fix that is the second pass."""
+        record = self.catalog.find(refiner.checkpoint)
+        before = self.catalog.find(hires.checkpoint) if hires is not None and hires.checkpoint else first
+        exact = replace(refiner, checkpoint=record.name)
+        exact.check_latents(same=record.identity.vae_family == before.identity.vae_family)
+        self.catalog.vae(vae, record)
+        return exact
 
     def _finished_downloads(self) -> frozenset[str]:
         return frozenset(record.id for record in self.downloads.all() if record.ended)

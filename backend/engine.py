@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
+from backend.encoded_words import EncodedWords
 from backend.errors import Cancelled, Skipped, Stopped, UserError
 from backend.events import ImageReady, Loading, Notice
+from backend.families.denoising import calls_of, passes_of
 from backend.families.unseen import further_channels
 from backend.frame import Frame
-from backend.generation import Generation
+from backend.generation import Generation, Player
 from backend.hires import Enlarged, enlarge, refine, second_pass, steps_of
 from backend.imaging.upscale import Upscalers
 from backend.init_image import HiresFix, InitImage, TiledUpscale
@@ -29,17 +31,20 @@ from backend.model_manager.memory.budgets import Budgets
 from backend.model_manager.memory.devices import choose_device, describe
 from backend.model_manager.residency import LoadedModel, Residency
 from backend.outputs import Outputs
+from backend.prompt.conditioning_cache import ConditioningCache
+from backend.prompt.editing import Passes
 from backend.prompt.embeddings import Inversions, inversions_in
 from backend.prompt.encode import words_of
 from backend.prompt.grammar import LoraToken, read_prompt
 from backend.prompt.loras import named_loras
 from backend.recipe import Recipe
-from backend.request import OWN_VAE, GenerationRequest
+from backend.request import OWN_VAE, GenerationRequest, PictureSeeds
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
 from backend.sampling_pass import Made
 from backend.settings import SettingsStore
 from backend.tiled_upscale import Redrawing, enlarged
+from backend.workplace import Chosen, Workplace
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -60,6 +65,7 @@ class Engine:
         depth_folder: Path,
     ):
         self.residency = residency
+        self.encoded = ConditioningCache()
         self._catalog = catalog
         self._hashes = hashes
         self._loras = LoraUses(hashes)
@@ -147,18 +153,17 @@ class Engine:
         second = second_pass(request, hires)
         before, after = steps_of(request, None), steps_of(second, hires)
         large: list[Enlarged] = []
-        with self._at_work(request, job, after=after) as (generation, recipe):
+        with self._at_work(request, job, steps_after=after) as (generation, recipe):
             for part in generation.batch(batch):
                 if part.stop is not None:
                     self._finish(generation, part, request, recipe, job)
                     continue
                 waiting |= {each.first: each for each in part.singles()}
                 with suppress(Skipped):
-                    free = self.residency.free_idle
-                    large.append(enlarge(generation, part, request, hires, self._upscalers, free, job))
+                    large.append(enlarge(generation, part, request, hires, self._upscalers, self._free, job))
         if not large:
             return
-        with self._at_work(second, job, second=hires, before=before) as (generation, _):
+        with self._at_work(second, job, first=request, steps_before=before) as (generation, _):
             for each in large:
                 for part in refine(generation, batch, each, hires):
                     self._finish(generation, part, request, recipe, job, waiting)
@@ -176,25 +181,25 @@ class Engine:
                 f"x {request.height}."
             )
         )
-        alone = replace(request, hires=None)
+        alone = replace(request, hires=None, refiner=None)
         guessed = {image.index for image in job.images}  # what the second pass had made of some when it was stopped
         with self._at_work(alone, job) as (generation, recipe):
             for number, made in waiting.items():
                 index = number + request.pictures if number in guessed else number
                 for image in generation.pictures(made):
-                    self._deliver(image, index, alone.single(made.seeds[0]), recipe, job)
+                    self._deliver(image, index, _single(alone, made.seeds[0]), recipe, job)
 
     def _generate_in_tiles(self, request: GenerationRequest, init: InitImage, upscale: TiledUpscale, job: Job) -> None:
         """With a tiled upscale. The picture is enlarged once, before the checkpoint is loaded."""
         large = enlarged(init, upscale, self._inputs, self._upscalers, self.residency, job)
         redrawing = Redrawing(large=large, request=request, init=init, overlap=upscale.overlap)
-        seeds = [seed for batch in range(request.batch_count) for seed in request.seeds(batch)]
+        every = [seeds for batch in range(request.batch_count) for seeds in request.picture_seeds(batch)]
         with self._at_work(request, job, frame=redrawing.frame) as (generation, recipe):
-            for number, seed in enumerate(seeds):
+            for number, seeds in enumerate(every):
                 job.next_pictures()
-                picture, whole = redrawing.picture(generation, number, seed)
+                picture, whole = redrawing.picture(generation, number, seeds)
                 if picture is not None and (whole or self._settings.value.save_interrupted):
-                    self._deliver(picture, number, request.single(seed), recipe, job)
+                    self._deliver(picture, number, _single(request, seeds), recipe, job)
                 if not whole:
                     job.next_pictures()  # which says so if it was not only this picture that was ended
 
@@ -205,34 +210,59 @@ class Engine:
         job: Job,
         *,
         frame: Frame | None = None,
-        second: HiresFix | None = None,
-        before: int = 0,
-        after: int = 0,
+        first: GenerationRequest | None = None,
+        steps_before: int = 0,
+        steps_after: int = 0,
     ) -> Iterator[tuple[Generation, Recipe]]:
-        """The checkpoint of a request leased and at work on it; and what the pictures' infotexts will say of it."""
+        """The checkpoint of a request leased and at work on it; and what the pictures' infotexts will say of it. It is
+        the second pass of `first`, if that is given."""
         job.emit(Loading(what=request.checkpoint))
         record = self._catalog.find(request.checkpoint)
         named = named_loras(request.prompt, self._catalog, record)
-        loras = self._loras.of(named)
-        vae = self._catalog.vae(request.vae, record)
-        with self.residency.ready(record, vae=vae, loras=loras) as model:
-            words = replace(request, prompt=read_prompt(request.prompt).text)
+        chosen = Chosen(record=record, vae=self._catalog.vae(request.vae, record), loras=self._loras.of(named))
+        words = replace(request, prompt=read_prompt(request.prompt).text)
+        passes = passes_of(request, first=None if first is None else calls_of(first, first.steps))
+        with Workplace(self.residency, tiling=request.tiling) as place:
+            model = place.take(chosen)
             inversions, embeddings = self._inversions(words, model)
-            recipe = self._recipe(request, model, vae, named, embeddings)
+            recipe = self._recipe(request, model, chosen.vae, named, embeddings)
             generation = Generation(
                 words,
                 job,
-                model,
-                inversions,
-                self.residency,
+                place,
+                Player(chosen=chosen, words=EncodedWords(words, passes, self.encoded, lambda _: inversions)),
+                self._free,
                 self._settings,
+                refiner=self._refiner(words, passes, chosen, job),
                 depth_folder=self._depth_folder,
                 frame=frame,
-                second=second,
-                steps_before=before,
-                steps_after=after,
+                second=first and first.hires,
+                steps_before=steps_before,
+                steps_after=steps_after,
             )
             yield generation, recipe
+
+    def _refiner(self, words: GenerationRequest, passes: Passes, first: Chosen, job: Job) -> Player | None:
+        """Who ends the pictures that another one begins, if anybody does. With hires fix it is the second pass that is
+        refined, as AUTOMATIC1111 has it."""
+        refiner = words.refiner
+        if refiner is None or words.hires is not None:
+            return None
+        record = self._catalog.find(refiner.checkpoint)
+        if record.path == first.record.path:
+            return None
+        refiner.check_latents(same=record.identity.vae_family == first.record.identity.vae_family)
+        loras = first.loras if record.family == first.record.family else ()
+        if len(loras) < len(first.loras):
+            job.emit(Notice(message=f"The LoRAs are not put on {record.name}, which is {record.identity.title}."))
+        chosen = Chosen(record=record, vae=self._catalog.vae(words.vae, record), loras=loras)
+        found = EncodedWords(words, passes, self.encoded, lambda model: self._inversions(words, model)[0])
+        return Player(chosen=chosen, words=found)
+
+    def _free(self) -> int:
+        """Drop what is in memory and not in use; returns the bytes of its networks."""
+        self.encoded.clear()
+        return self.residency.free_idle()
 
     def _finish(
         self,
@@ -247,7 +277,7 @@ class Engine:
         ended meanwhile."""
         if part.stop is None or self._settings.value.save_interrupted:
             for k, image in enumerate(generation.pictures(part)):
-                self._deliver(image, part.first + k, request.single(part.seeds[k]), recipe, job)
+                self._deliver(image, part.first + k, _single(request, part.seeds[k]), recipe, job)
                 if waiting and part.stop is None:
                     del waiting[part.first + k]
         if isinstance(part.stop, Cancelled):
@@ -309,6 +339,11 @@ class Engine:
                 request=request.to_json(),
             )
         )
+
+
+def _single(request: GenerationRequest, seeds: PictureSeeds) -> GenerationRequest:
+    """The request that makes one picture of it again."""
+    return request.single(seeds.seed, seeds.variation)
 
 
 def _in_bytes(gigabytes: float | None) -> int | None:

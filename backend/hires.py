@@ -14,6 +14,8 @@ from backend.init_image import LATENT_UPSCALERS, HiresFix
 from backend.jobs import Job
 from backend.picture_latents import enlarged
 from backend.request import GenerationRequest
+from backend.sampling.img2img import lengthened
+from backend.sampling.plan import steps_taken
 from backend.sampling.samplers import find_sampler
 from backend.sampling_pass import Made
 from backend.upscaling.fitting import in_tiles_that_fit
@@ -37,9 +39,13 @@ def second_pass(request: GenerationRequest, hires: HiresFix) -> GenerationReques
 
 def steps_of(request: GenerationRequest, hires: HiresFix | None) -> int:
     """How many steps a pass takes, the second one of `hires` if that is given."""
+    sampler = find_sampler(request.sampler)
     if hires is not None:
-        return request.steps if hires.denoising_strength > 0 else 0
-    return find_sampler(request.sampler).taken(request.steps)
+        if hires.denoising_strength == 0:
+            return 0
+        steps = lengthened(request.steps, hires.denoising_strength)
+        return steps_taken(sampler, request.schedule, steps.scheduled, request.sampling, taken=steps.taken)
+    return steps_taken(sampler, request.schedule, request.steps, request.sampling)
 
 
 @dataclass(frozen=True)

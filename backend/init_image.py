@@ -34,6 +34,8 @@ MASK_BLUR_RANGE = (0, 64)
 PADDING_RANGE = (0, 256)
 HIRES_SCALE_RANGE = (1.0, 4.0)
 IMAGE_CFG_RANGE = (0.0, 3.0)
+NOISE_MULTIPLIER_RANGE = (0.0, 1.5)
+EXTRA_NOISE_RANGE = (0.0, 1.0)
 TILED_SCALE_RANGE = (1.0, 8.0)
 OVERLAP_RANGE = (0, 256)
 HIGHEST_STEPS = 150
@@ -170,8 +172,9 @@ class TiledUpscale:
 @dataclass(frozen=True, kw_only=True)
 class InitImage:
     """The picture to begin with. `sketch` is painted over it; `depth` is for depth checkpoints, which compute one
-    without; `image_cfg_scale` is for InstructPix2Pix. With `upscale` nothing is resized to what is generated, so that
-    `resize_mode` has no say."""
+    without; `image_cfg_scale` is for InstructPix2Pix. The noise that is put on the picture is multiplied by
+    `noise_multiplier`, and `extra_noise` times as much is put on besides. With `upscale` nothing is resized to what is
+    generated, so that `resize_mode` has no say."""
 
     picture: str
     sketch: str = ""
@@ -179,6 +182,8 @@ class InitImage:
     denoising_strength: float = 0.75
     resize_mode: str = RESIZE_MODES[0]
     image_cfg_scale: float = 1.5
+    noise_multiplier: float = 1.0
+    extra_noise: float = 0.0
     box: Box | None = None
     inpainting: Inpainting | None = None
     upscale: TiledUpscale | None = None
@@ -189,9 +194,13 @@ class InitImage:
             _check_name(said[name], getattr(self, name))
         if not self.picture:
             raise InvalidRequest(f"{said['picture']} is missing: img2img and inpainting begin with one.")
-        strength = checked.number(said["denoising_strength"], self.denoising_strength, 0, 1)
-        _put(self, "denoising_strength", strength)
-        _put(self, "image_cfg_scale", checked.number(said["image_cfg_scale"], self.image_cfg_scale, *IMAGE_CFG_RANGE))
+        for name, (low, high) in {
+            "denoising_strength": (0.0, 1.0),
+            "image_cfg_scale": IMAGE_CFG_RANGE,
+            "noise_multiplier": NOISE_MULTIPLIER_RANGE,
+            "extra_noise": EXTRA_NOISE_RANGE,
+        }.items():
+            _put(self, name, checked.number(said[name], getattr(self, name), low, high))
         checked.choice(said["resize_mode"], self.resize_mode, RESIZE_MODES)
         _check_part(said["box"], self.box, Box)
         _check_part(said["inpainting"], self.inpainting, Inpainting)
@@ -212,8 +221,9 @@ class InitImage:
 @dataclass(frozen=True, kw_only=True)
 class HiresFix:
     """A second pass at a larger size: by `scale`, or to `width` x `height` (of which one may be 0: by the ratio).
+    `extra_noise` is that of `InitImage`.
 
-    Everything that is empty or 0 is as in the first pass.
+    Everything else that is empty or 0 is as in the first pass.
     """
 
     upscaler: str = "Latent"
@@ -228,6 +238,7 @@ class HiresFix:
     prompt: str = ""
     negative_prompt: str = ""
     cfg_scale: float = 0.0
+    extra_noise: float = 0.0
 
     def __post_init__(self) -> None:
         said = {name: PART_LABELS[f"hires.{name}"] for name in (each.name for each in fields(self))}
@@ -235,6 +246,7 @@ class HiresFix:
             checked.text(said[name], getattr(self, name))
         _put(self, "scale", checked.number(said["scale"], self.scale, *HIRES_SCALE_RANGE))
         _put(self, "denoising_strength", checked.number(said["denoising_strength"], self.denoising_strength, 0, 1))
+        _put(self, "extra_noise", checked.number(said["extra_noise"], self.extra_noise, *EXTRA_NOISE_RANGE))
         _put(self, "steps", checked.whole(said["steps"], self.steps, 0, HIGHEST_STEPS))
         scale = checked.number(said["cfg_scale"], self.cfg_scale, 0, HIGHEST_CFG)
         if 0 < scale < 1:

@@ -28,8 +28,10 @@ NONE: Mapping[str, str] = MappingProxyType({})
 PARAMETERS = "parameters"  # the chunk A1111 and everybody after it reads
 REQUEST = "atelier"  # our own: the request as lossless JSON
 MADE_WITH = "atelier_made_with"  # and which files and which machine made it
-USER_COMMENT, IMAGE_DESCRIPTION, MAKER_NOTE, EXIF_IFD = 0x9286, 0x010E, 0x927C, 0x8769
+ENLARGED = "atelier_enlarged"  # what was done to it in Extras, also where the request is the original's
+USER_COMMENT, IMAGE_DESCRIPTION, MAKER_NOTE, IMAGE_HISTORY, EXIF_IFD = 0x9286, 0x010E, 0x927C, 0x9213, 0x8769
 LONGEST_NAME = 180  # bytes, leaving room below the 255 of most file systems
+LONGEST_SIDE = 16_383  # pixels, which WebP can have; JPEG and AVIF can have some more
 NUMBER = "[number]"
 # What the words of a pattern can become, where that is not just anything.
 FORMS = {
@@ -92,6 +94,17 @@ class Outputs:
         self._write_beside(path, infotext)
         return path
 
+    def save_grid(
+        self, image: Image.Image, folder: Path, *, infotext: str, request: str, chunks: Mapping[str, str]
+    ) -> Path:
+        """Write the picture of a grid into its own folder and return its path, as PNG where it is too large for other
+        formats. Raises `OutputError` with a sentence when the disk says no."""
+        settings = self._settings()
+        if max(image.size) > LONGEST_SIDE:
+            settings = settings.model_copy(update={"image_format": "png"})
+        suffix, data = _encode_whole(image, settings, infotext, request, chunks)
+        return self._write(folder, NUMBER, lambda number: f"{number:05d}{suffix}", data)
+
     def _write_beside(self, path: Path, infotext: str) -> None:
         """The text file that the settings may ask for. The picture is saved: that this fails is no fault of the job."""
         if not self._settings().save_text or not infotext:
@@ -145,8 +158,9 @@ def encode(
     image: Image.Image, format: str, quality: int, infotext: str, request: str, chunks: Mapping[str, str] = NONE
 ) -> bytes:
     """The file's bytes: PNG with two text chunks and such `chunks` as there are, or JPEG, WebP and AVIF with the
-    infotext in Exif's UserComment (as A1111 writes it: ``UNICODE`` and UTF-16), the request in ImageDescription, and
-    what it was made with in MakerNote. Raises `ValueError` for what the format has no room for."""
+    infotext in Exif's UserComment (as A1111 writes it: ``UNICODE`` and UTF-16), the request in ImageDescription, what
+    it was made with in MakerNote, and how it was enlarged in ImageHistory. Raises `ValueError` for what the format has
+    no room for."""
     data = io.BytesIO()
     if format == "png":
         texts = PngInfo()
@@ -159,6 +173,8 @@ def encode(
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf-16-be")
     if chunks.get(MADE_WITH):
         exif.get_ifd(EXIF_IFD)[MAKER_NOTE] = chunks[MADE_WITH].encode()
+    if chunks.get(ENLARGED):
+        exif.get_ifd(EXIF_IFD)[IMAGE_HISTORY] = chunks[ENLARGED]
     if format == "webp":
         image.save(data, "WEBP", quality=quality, lossless=quality == 100, exif=exif)
     elif format == "avif":

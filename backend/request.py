@@ -10,6 +10,7 @@ from typing import Any, Self
 from backend import checked
 from backend.errors import InvalidRequest
 from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, SIZE_STEP, HiresFix, InitImage
+from backend.prompt.template import Template
 from backend.request_parts import PART_LABELS, part_from
 from backend.sampling_options import (
     COMMA_BACKTRACK_RANGE,
@@ -41,9 +42,18 @@ PARTS: Mapping[str, type] = MappingProxyType(
         "guidance": Guidance,
         "variation": Variation,
         "refiner": Refiner,
+        "template": Template,
     }
 )
 ALWAYS_THERE = ("sampling", "guidance")  # parts of which every request has one
+
+
+@dataclass(frozen=True)
+class PictureSeeds:
+    """The seed of one picture's noise, and of what that is varied towards, if it is."""
+
+    seed: int
+    variation: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +66,7 @@ class GenerationRequest:
     where the second pass has another checkpoint: each then has what lies beside it), or `OWN_VAE`.
     `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
     and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
-    the words once more, larger.
+    the words once more, larger. `template` is what the words were drawn from, where they were.
     Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
     """
 
@@ -86,6 +96,7 @@ class GenerationRequest:
     emphasis: str = EMPHASIS_MODES[0]
     old_prompt_editing: bool = False
     comma_backtrack: int = 20
+    template: Template | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "checkpoint", "vae", "sampler", "schedule"):
@@ -155,6 +166,11 @@ class GenerationRequest:
     def variation_seeds(self, batch: int) -> list[int]:
         """The variation seeds of batch number `batch` (from 0); empty where nothing is varied."""
         return [] if self.variation is None else self._counted(self.variation.seed, batch)
+
+    def picture_seeds(self, batch: int) -> list[PictureSeeds]:
+        """Both of each picture of batch number `batch` (from 0)."""
+        varied = self.variation_seeds(batch) or [None] * self.batch_size
+        return [PictureSeeds(*both) for both in zip(self.seeds(batch), varied, strict=True)]
 
     def _counted(self, first: int, batch: int) -> list[int]:
         first += batch * self.batch_size
@@ -233,6 +249,7 @@ LABELS = {
     "emphasis": "Emphasis mode",
     "old_prompt_editing": "Old prompt editing timelines",
     "comma_backtrack": "Comma backtrack",
+    "template": "Template",
 }
 
 

@@ -18,6 +18,8 @@ PART_LABELS: Mapping[str, str] = MappingProxyType(
         "init.denoising_strength": "Denoising strength",
         "init.resize_mode": "Resize mode",
         "init.image_cfg_scale": "Image CFG scale",
+        "init.noise_multiplier": "Noise multiplier",
+        "init.extra_noise": "Extra noise",
         "init.box": "Box",
         "init.inpainting": "Inpainting",
         "init.upscale": "Tiled upscale",
@@ -57,6 +59,7 @@ PART_LABELS: Mapping[str, str] = MappingProxyType(
         "hires.prompt": "Hires prompt",
         "hires.negative_prompt": "Hires negative prompt",
         "hires.cfg_scale": "Hires CFG scale",
+        "hires.extra_noise": "Extra noise",
     }
 )
 

@@ -171,3 +171,11 @@ class Refiner:
             raise InvalidRequest(f"{said} is missing: name the checkpoint that takes over.")
         _check_numbers(self, "refiner", {"switch_at": (0.0, 1.0)})
         checked.flag(OPTION_LABELS["refiner.by_sampling_steps"], self.by_sampling_steps)
+
+    def check_latents(self, *, same: bool) -> None:
+        """Raises `InvalidRequest` if latents do not mean the `same` to the checkpoint that it takes over from."""
+        if not same:
+            raise InvalidRequest(
+                f"{self.checkpoint} cannot refine what a checkpoint of a different kind began: choose two that share "
+                "their VAE's kind."
+            )

@@ -3,7 +3,7 @@
 However large it becomes, what is generated is a tile; besides, there are the enlarged picture and the one it becomes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -16,7 +16,7 @@ from backend.init_image import InitImage, TiledUpscale
 from backend.inputs import Inputs
 from backend.jobs import Job
 from backend.model_manager.residency import Residency
-from backend.request import LARGEST_SEED, GenerationRequest
+from backend.request import LARGEST_SEED, GenerationRequest, PictureSeeds
 from backend.upscaling.fitting import in_tiles_that_fit
 
 
@@ -72,13 +72,13 @@ class Redrawing:
         """That of a tile, whichever: all are as large, and made new by as much."""
         return Frame.of_picture(Image.new("RGB", self.tile), self.init.denoising_strength)
 
-    def picture(self, generation: Generation, number: int, seed: int) -> tuple[Image.Image | None, bool]:
+    def picture(self, generation: Generation, number: int, seeds: PictureSeeds) -> tuple[Image.Image | None, bool]:
         """Picture `number` of the request (from 0), and whether it is whole; `generation` works in `frame`.
 
-        Tile t (from 0, row by row) is made with the noise of seed + t, counted modulo 2**64. The next picture of the
-        request begins with seed + 1, as pictures from words do, so that each one can be made again alone. Where it is
-        stopped, the tiles that follow are what was enlarged; before the first one is made there is no picture.
-        Raises `UserError` as `Generation.pictures`.
+        Tile t (from 0, row by row) is made with the noise of seed + t, counted modulo 2**64, and varied towards the
+        same one. The next picture of the request begins with seed + 1, as pictures from words do, so that each one can
+        be made again alone. Where it is stopped, the tiles that follow are what was enlarged; before the first one is
+        made there is no picture. Raises `UserError` as `Generation.pictures`.
         """
         batch, before = divmod(number, self.request.batch_size)
         done, stopped = 0, False
@@ -86,7 +86,8 @@ class Redrawing:
         def make(tile: Image.Image, index: int) -> Image.Image:
             nonlocal done, stopped
             part = (batch, before * self.tiles + index, self.request.batch_size * self.tiles)
-            made = None if stopped else generation.redrawn(tile, (seed + index) % (LARGEST_SEED + 1), part=part)
+            of_tile = replace(seeds, seed=(seeds.seed + index) % (LARGEST_SEED + 1))
+            made = None if stopped else generation.redrawn(tile, of_tile, part=part)
             stopped = made is None
             done += not stopped
             return made or tile

@@ -31,6 +31,7 @@ class Watch:
         self._batches = batches
         self._batch, self._part, self._parts = 0, 0, 1
         self._before = 0
+        self._told = 0  # steps of this pass
         self._made = 0  # steps that took their time
         self._started = time.monotonic()
         self._preview: bytes | None = None
@@ -42,12 +43,19 @@ class Watch:
         self.denoised = None
         self._batch, self._part, self._parts = batch, part, parts
         self._before = before
+        self._told = 0
+
+    def end(self, steps: int) -> None:
+        """The pass is over, whose sampler may have taken fewer than the `steps` it was given."""
+        if self._told < steps and self.denoised is not None:
+            self(steps - 1, self.denoised)
 
     def __call__(self, step: int, denoised: Tensor) -> None:
         """Raises `FloatingPointError` if the first step gave no numbers: the others would not either."""
         if step == 0 and not denoised.isfinite().all():
             raise FloatingPointError("not a number after the first step")
         self.denoised = denoised
+        self._told = step + 1
         self._made += 1
         now = time.monotonic()
         rate = self._made / max(now - self._started, 1e-6)

@@ -157,6 +157,7 @@ class Subject:
 
     def _generate(self, engine: Engine) -> bool:
         job = Job(self.request, "bench")
+        engine.encoded.clear()  # the same words each time would be encoded once only
         engine.generate(self.request, job)
         self._wait()
         return any(event.preview for _, event in job.since() if isinstance(event, Progress))

@@ -10,6 +10,7 @@ from PIL import Image
 from backend.app import App
 from backend.errors import Skipped, UserError
 from backend.events import ImageReady, Loading, Progress
+from backend.grids.request import GridRequest
 from backend.infotext.provenance import FileHashes
 from backend.infotext.write import write_infotext
 from backend.jobs import Job
@@ -32,8 +33,11 @@ class ScriptedWorker:
         self._gate = gate
         app.status.post(checkpoint="starter", family="sd1", device="CPU, scripted")
 
-    def generate(self, request: GenerationRequest, job: Job) -> None:
-        """Emits `Progress` with previews and one `ImageReady` a picture, as the engine does."""
+    def generate(self, request: GenerationRequest | GridRequest, job: Job) -> None:
+        """Emits `Progress` with previews and one `ImageReady` a picture, as the engine does; grids are drawn."""
+        if isinstance(request, GridRequest):
+            self._app.grids.draw(request, job)
+            return
         job.emit(Loading(what=request.checkpoint))
         if "fail" in request.prompt.split():
             raise UserError(f"The checkpoint {request.checkpoint!r} was asked to fail; use another word.")

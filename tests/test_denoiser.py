@@ -188,6 +188,19 @@ def test_at_an_image_scale_of_1_the_picture_is_part_of_both() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("length", [77, 154])
+def test_pictures_that_go_apart_are_those_that_are_made_alone(length: int) -> None:
+    """To the bit, on a real network; and the same as together, but for rounding."""
+    unet, x = tiny("sd1").unet, torch.randn(3, 4, 8, 8)
+    cond, uncond = (PromptConditioning.plain(Conditioning(context=torch.randn(n, 64))) for n in (77, length))
+    said, guide = Words(cond=cond, uncond=uncond), Guide(cfg_scale=5)
+    together, apart = (GuidedDenoiser(unet, TABLE, said, guide, apart=each)(x, 3.0) for each in (False, True))
+    alone = torch.cat([GuidedDenoiser(unet, TABLE, said, guide)(each, 3.0) for each in x.split(1)])
+    assert torch.equal(apart, alone)
+    torch.testing.assert_close(apart, together, rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
 def test_a_half_precision_unet_sees_halves_and_answers_in_full() -> None:
     unet = tiny("sd1").unet.half()
     context = torch.randn(77, 64, dtype=torch.float16)

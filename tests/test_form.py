@@ -10,21 +10,31 @@ from gradio.blocks import Block
 from backend.errors import InvalidRequest
 from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
 from backend.request import LARGEST_SEED, GenerationRequest, label
+from backend.sampling_options import Guidance, Refiner, SamplingOptions, Variation
 from backend.settings import Settings
 from ui.app import TABLES
-from ui.fields import AS_PICTURE, BY_FACTOR, FIELDS, HIRES, INIT, INPAINTING, TO_SIZE
+from ui.fields import AS_PICTURE, BY_FACTOR, FIELDS, FOLDED, HIRES, INIT, INPAINTING, OPTIONS, TO_SIZE
 from ui.form import SWITCHES, Form
 from ui.painted import Painting, chosen_pictures, of_ratio, with_painting, within_range
+from ui.presets import GROUPS, group_of
+from ui.script_fields import SCRIPT_FIELDS
 
 SUITED = {"width": 192, "height": 128}
 PICTURE, MASK, SKETCH = "a" * 64, "b" * 64, "c" * 64
-OUTSIDE = ("sizing", "factor")  # on the page alone: the request has a width and a height
+# On the page alone: the request has a width and a height, the final words, and a part or none.
+OUTSIDE = ("sizing", "factor", "styles", "extra", "seed_resize.width", "seed_resize.height")
+SCRIPTS = tuple(field.name for field in SCRIPT_FIELDS)
+OTHERWISE_SAID = ("refiner.checkpoint",)
 PARTS: dict[str, type] = {
     "init": InitImage,
     "init.upscale": TiledUpscale,
     "init.inpainting": Inpainting,
     "init.inpainting.soft": SoftInpainting,
     "hires": HiresFix,
+    "sampling": SamplingOptions,
+    "guidance": Guidance,
+    "variation": Variation,
+    "refiner": Refiner,
 }
 WITHOUT_A_FIELD = {  # the canvas gives these, or the selector above the tabs
     "checkpoint",
@@ -33,6 +43,8 @@ WITHOUT_A_FIELD = {  # the canvas gives these, or the selector above the tabs
     "init.box",
     "init.inpainting.mask",
     "init.depth",
+    "seed_resize",  # two fields are its sides
+    "template",  # comes of the words
 }
 
 
@@ -62,7 +74,7 @@ def values(form: Form, updates: dict[Block, Any]) -> dict[str, Any]:
 
 def test_every_value_of_a_request_has_its_field() -> None:
     ours = {name for tab in TABLES for name in placed(tab=tab).components}
-    assert ours - {*OUTSIDE, *SWITCHES} == (places(GenerationRequest) - WITHOUT_A_FIELD) | {"checkpoint"}
+    assert ours - {*OUTSIDE, *SWITCHES, *SCRIPTS} == (places(GenerationRequest) - WITHOUT_A_FIELD) | {"checkpoint"}
 
 
 def test_the_ids_are_those_that_scripts_know() -> None:
@@ -76,9 +88,13 @@ def test_the_ids_are_those_that_scripts_know() -> None:
         "hr-checkbox",
         "hires_steps",
         "denoising_strength",
+        "hr_extra_noise",
         *(f"hr_{name}" for name in second_pass.split(" ")),
     }
     assert {field.suffix for field in HIRES} == known_ones
+    seeds = "subseed_show subseed subseed_strength seed_resize_from_w seed_resize_from_h"
+    options = {field.suffix for field in OPTIONS}
+    assert options > {*seeds.split(" "), "styles", "enable-checkbox", "checkpoint", "switch_at", "tiling"}
     painting = {field.suffix for field in (*INIT, *INPAINTING)}
     assert painting > {"denoising_strength", "resize_mode", "scale", "image_cfg_scale", "mask_blur", "inpainting_fill"}
     assert painting > {"inpaint_full_res", "inpaint_full_res_padding", "mask_mode"}
@@ -91,7 +107,7 @@ def test_the_ids_are_those_that_scripts_know() -> None:
 def test_the_words_are_those_of_the_messages() -> None:
     for tab in TABLES:
         for name, component in placed(tab=tab).components.items():
-            if name not in OUTSIDE:
+            if name not in (*OUTSIDE, *OTHERWISE_SAID, *SCRIPTS):
                 assert component.label == label(name)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -182,9 +198,54 @@ def test_a_part_that_is_off_is_not_asked_for_and_its_values_do_not_matter() -> N
         Form.request({"hires": True, "hires.upscaler": None})
 
 
+def test_extra_values_of_the_seed_count_while_they_are_shown() -> None:
+    varied = {"variation.seed": "12", "variation.strength": 0.5, "seed_resize.width": 320, "seed_resize.height": 256}
+    on = Form.request({**varied, "extra": True})
+    assert (on.variation, on.seed_resize) == (Variation(seed=12, strength=0.5), (320, 256))
+    off = Form.request({**varied, "extra": False})
+    assert (off.variation, off.seed_resize) == (None, None)
+    # what varies nothing is not asked for, so that the same is asked for in the same words
+    plain = Form.request({"extra": True, "variation.seed": "12", "variation.strength": 0, "seed_resize.width": 0})
+    assert plain == GenerationRequest()
+    with pytest.raises(InvalidRequest, match="Resize seed from needs a width and a height"):
+        Form.request({"extra": True, "seed_resize.width": 320, "seed_resize.height": 0})
+    with pytest.raises(InvalidRequest, match="Variation seed must be a whole number"):
+        Form.request({"extra": True, "variation.seed": "x", "variation.strength": 0.5})
+
+
+def test_a_refiner_needs_a_checkpoint_and_eta_may_be_the_sampler_s_own() -> None:
+    with pytest.raises(InvalidRequest, match="Refiner is missing"):
+        Form.request({"refiner": True, "refiner.checkpoint": None})
+    assert Form.request({"refiner": False, "refiner.checkpoint": None}).refiner is None
+    assert Form.request({"sampling.eta": None}).sampling.eta is None
+    assert Form.request({"sampling.eta": 0}).sampling.eta == 0.0
+
+
+def test_every_option_in_a_closed_accordion_is_counted_there() -> None:
+    folded = [name for names in FOLDED.values() for name in names]
+    assert len(folded) == len(set(folded))
+    options = {field.name for field in OPTIONS}
+    elsewhere = {name for name in options if name.partition(".")[0] in ("variation", "seed_resize", "refiner")}
+    assert set(folded) == options - elsewhere - {"styles", "extra"} | {
+        *("clip_skip", "vae", "init.noise_multiplier", "init.extra_noise")
+    }
+
+
+def test_every_field_of_a_form_can_be_in_a_preset() -> None:
+    assert {group_of(name) for tab in TABLES for name in placed(tab=tab).components} == set(GROUPS)
+
+
 PAINTED = {
     "txt2img": GenerationRequest(
         seed=3,
+        variation=Variation(seed=LARGEST_SEED, strength=0.25),
+        refiner=Refiner(checkpoint="fine", switch_at=0.6, by_sampling_steps=True),
+        sampling=SamplingOptions(eta=0.3, schedule_rho=5, ensd=31337, unipc_order=2),
+        guidance=Guidance(rescale=0.7, ngms_all_steps=True),
+        tiling=True,
+        noise_source="CPU",
+        emphasis="No norm",
+        comma_backtrack=0,
         hires=HiresFix(
             upscaler="Lanczos", scale=1.25, steps=7, sampler="Heun", prompt="finer", cfg_scale=3.5, width=640
         ),
@@ -192,6 +253,7 @@ PAINTED = {
     "img2img": GenerationRequest(
         seed=4,
         width=320,
+        seed_resize=(256, 512),
         init=InitImage(
             picture=PICTURE,
             sketch=SKETCH,

@@ -18,7 +18,7 @@ from backend.events import Event, Failed, Finished, ImageReady, Notice, Progress
 from backend.frame import Frame
 from backend.init_image import MASKED_CONTENT, RESIZE_MODES, Box, HiresFix, InitImage, Inpainting, SoftInpainting
 from backend.jobs import Job
-from backend.request import GenerationRequest
+from backend.request import GenerationRequest, PictureSeeds
 from tests.test_engine import REQUEST, Interruptor, interrupted
 
 SIZE = (96, 80)
@@ -229,8 +229,8 @@ def test_any_picture_can_be_made_anew_by_the_same_words(app: App) -> None:
     engine = Engine.create(app)
     with torch.inference_mode(), engine._at_work(request, Job(request, "me")) as (generation, _):
         tile = noise((96, 64))
-        near, far = (generation.remade(Frame.of_picture(tile, strength), 5) for strength in (0.1, 1.0))
-        again = generation.remade(Frame.of_picture(tile, 1.0), 5)
+        near, far = (generation.remade(Frame.of_picture(tile, strength), PictureSeeds(5)) for strength in (0.1, 1.0))
+        again = generation.remade(Frame.of_picture(tile, 1.0), PictureSeeds(5))
     assert near is not None and far is not None and again is not None
     assert near.size == far.size == (96, 64)
     assert near.tobytes() != far.tobytes() == again.tobytes()
@@ -308,9 +308,10 @@ def test_hires_of_another_size_checkpoint_and_words(app: App) -> None:
     image = made(app, replace(REQUEST, hires=hires))
     assert image.size == (128, 96)
     assert isinstance(image, PngImageFile)
+    digest = app.hashes.sha256(app.catalog.find("starter")).result()[:10]
     assert (
-        "Denoising strength: 0.7, RNG: NV, Hires checkpoint: starter, Hires sampler: Euler a, Hires prompt: "
-        "a blue star, Hires resize: 128x96, Hires steps: 2, Hires upscaler: Latent, Version: Atelier"
+        f"Denoising strength: 0.7, RNG: NV, Hires checkpoint: starter [{digest}], Hires sampler: Euler a, Hires "
+        "prompt: a blue star, Hires resize: 128x96, Hires steps: 2, Hires upscaler: Latent, Version: Atelier"
     ) in image.text["parameters"]
     other = made(app, replace(REQUEST, hires=replace(hires, checkpoint="")))
     assert other.tobytes() != image.tobytes()

@@ -113,6 +113,7 @@ def test_inpainting_keeps_the_picture_that_is_there() -> None:
     assert found.request(there).init == InitImage(
         picture="a" * 64,
         denoising_strength=0.85,
+        noise_multiplier=1.05,
         inpainting=Inpainting(
             mask="b" * 64,
             inverted=True,
@@ -124,9 +125,10 @@ def test_inpainting_keeps_the_picture_that_is_there() -> None:
         ),
     )
     without_mask = GenerationRequest(init=InitImage(picture="a" * 64))
-    assert found.request(without_mask).init == InitImage(picture="a" * 64, denoising_strength=0.85)
+    plain = InitImage(picture="a" * 64, denoising_strength=0.85, noise_multiplier=1.05)
+    assert found.request(without_mask).init == plain
     assert found.request(GenerationRequest()).init is None
-    assert [(each.key, each.value) for each in found.not_applied] == [("Noise multiplier", "1.05")]
+    assert found.not_applied == ()
 
 
 def test_variation_refiner_and_sampler_options() -> None:
@@ -373,6 +375,7 @@ def second_passes(draw: st.DrawFn) -> HiresFix:
         checkpoint=draw(st.sampled_from(["", "b/fine"])),
         prompt=draw(st.just("") | WORDS.map("second, {}".format)),  # the same as the first is not said
         cfg_scale=draw(st.sampled_from([0.0, 6.5])),
+        extra_noise=draw(st.sampled_from([0.0, 0.05])),
     )
 
 
@@ -392,6 +395,8 @@ def paintings(draw: st.DrawFn) -> InitImage:
     return InitImage(
         picture="a" * 64,
         denoising_strength=draw(SHARE),
+        noise_multiplier=draw(st.sampled_from([1.0, 0.0, 1.05])),
+        extra_noise=draw(st.sampled_from([0.0, 0.05, 1.0])),
         resize_mode=draw(st.sampled_from(["Just resize", "Crop and resize"])) if kind != "tiles" else "Just resize",
         inpainting=inpainting if kind == "mask" else None,
         upscale=TiledUpscale(scale=draw(st.sampled_from([1.5, 2.0])), overlap=8) if kind == "tiles" else None,

@@ -90,7 +90,9 @@ def test_what_is_not_masked_stays_exactly_and_what_is_becomes_the_guess(sampler:
     plan = plan_for(row, "Automatic", 12, TABLE, taken=10)
     made = known.finished(run(sampler, plan, Counted(clean), known, torch.randn(2, 4, 6, 6)))
     assert torch.equal(made[..., 3:], latents[..., 3:].expand(2, -1, -1, -1))
-    torch.testing.assert_close(made[..., :3], clean[..., :3].expand(2, -1, -1, -1), rtol=0, atol=0.15)
+    # Some end at a level above 0, and that much of the noise stays: of normal numbers none is seven deviations off.
+    left = max(0.02, 7 * plan.sigmas[-1])
+    torch.testing.assert_close(made[..., :3], clean[..., :3].expand(2, -1, -1, -1), rtol=0, atol=left)
 
 
 def test_the_blend_is_of_the_guess_at_every_call() -> None:

@@ -59,7 +59,6 @@ def test_a_preview_that_leads_elsewhere_is_not_shown(studio: Studio, tmp_path: P
 
 
 def finished_job(studio: Studio, owner: str = ME) -> str:
-    studio.app.start()
     request = GenerationRequest(prompt="a green tree", steps=1, width=192, height=128, seed=5)
     job = studio.app.queue.submit(request, owner)
     for _ in job.follow():
@@ -69,6 +68,7 @@ def finished_job(studio: Studio, owner: str = ME) -> str:
 
 
 def test_the_last_picture_becomes_the_preview_and_nothing_is_lost(studio: Studio) -> None:
+    studio.app.start()
     id, job = studio.write_lora("ink"), finished_job(studio)
     folder = studio.root / "models" / "loras"
     path = picture(folder / "ink.preview.png", "blue")
@@ -100,6 +100,7 @@ def test_the_last_picture_becomes_the_preview_and_nothing_is_lost(studio: Studio
 
 
 def test_a_preview_is_not_written_through_a_link(studio: Studio, tmp_path: Path) -> None:
+    studio.app.start()
     id, job = studio.write_lora("ink"), finished_job(studio)
     target = tmp_path / "mine.png"
     target.write_text("mine")
@@ -110,6 +111,7 @@ def test_a_preview_is_not_written_through_a_link(studio: Studio, tmp_path: Path)
 
 
 def test_only_an_own_picture_can_be_used(studio: Studio) -> None:
+    studio.app.start()
     id, job = studio.write_lora("ink"), finished_job(studio, OTHER)
     assert studio.refused(f"/{id}/preview", {"job": job, "index": 0}) == "There is no such job in your list."
     mine = finished_job(studio)

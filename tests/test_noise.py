@@ -10,7 +10,7 @@ import torchsde
 from torch import Tensor
 from torchsde._brownian import brownian_interval
 
-from backend.sampling.noise import BrownianNoise, ImageNoise, PhiloxGenerator
+from backend.sampling.noise import BrownianNoise, Drawing, ImageNoise, PhiloxGenerator, slerp
 from backend.sampling.schedules import SCHEDULES, SigmaTable
 from bench.mixture import alphas_cumprod
 
@@ -205,3 +205,102 @@ def test_the_ends_of_a_path_may_be_asked_for() -> None:
         noise = BrownianNoise(torch.zeros(1, *SHAPE), sigma_min, sigma_max, [1])
         assert noise(sigma_max, 1.0).isfinite().all()
         assert noise(1.0, sigma_min).isfinite().all()
+
+
+def torchs(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """What torch's own generator of the CPU gives for a seed, draw after draw."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+@pytest.mark.parametrize("source", ["CPU", "GPU"])
+def test_other_sources_are_torchs_generators(source: str) -> None:
+    """Without CUDA, as in AUTOMATIC1111, GPU means torch's on the CPU; one generator for each picture in any case."""
+    noise = ImageNoise([3, 2**64 - 1], SHAPE, CPU, Drawing(source=source))
+    first, second = noise.next(), noise.next()
+    for number, seed in enumerate((3, 2**64 - 1)):
+        theirs = torchs(seed, SHAPE, SHAPE)
+        assert torch.equal(first[number], theirs[0])
+        assert torch.equal(second[number], theirs[1])
+
+
+def philox(seed: int, shape: tuple[int, ...] = SHAPE, calls: int = 1) -> Tensor:
+    generator = PhiloxGenerator(seed)
+    return torch.from_numpy([generator.randn(shape) for _ in range(calls)][-1])
+
+
+def on_the_arc(low: np.ndarray, high: np.ndarray, share: float) -> np.ndarray:
+    """Shoemake's slerp of each vector along the first axis after the channels, in float64."""
+    result = np.empty_like(low, dtype=np.float64)
+    for channel, column in np.ndindex(low.shape[0], low.shape[2]):
+        a, b = low[channel, :, column].astype(float), high[channel, :, column].astype(float)
+        angle = math.acos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        weights = math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle)
+        result[channel, :, column] = weights[0] * a + weights[1] * b
+    return result
+
+
+def test_a_variation_goes_along_the_arc_and_later_noise_is_the_seeds() -> None:
+    noise = ImageNoise([5, 5], SHAPE, CPU, Drawing(strength=0.3), variation_seeds=[8, 9])
+    first, later = noise.next(), noise.next()
+    for number, other in enumerate((8, 9)):
+        np.testing.assert_allclose(first[number], on_the_arc(philox(5).numpy(), philox(other).numpy(), 0.3), atol=1e-5)
+        assert torch.equal(later[number], philox(5, calls=2))
+    whole = ImageNoise([5], SHAPE, CPU, Drawing(strength=1.0), variation_seeds=[8]).next()
+    torch.testing.assert_close(whole[0], philox(8), rtol=0, atol=1e-5)
+    none = ImageNoise([5], SHAPE, CPU, variation_seeds=[8]).next()
+    assert torch.equal(none[0], philox(5))
+
+
+def test_a_variation_towards_itself_is_the_same() -> None:
+    same = ImageNoise([5], SHAPE, CPU, Drawing(strength=0.3), variation_seeds=[5]).next()
+    torch.testing.assert_close(same[0], philox(5))
+
+
+@pytest.mark.parametrize(
+    ("size", "into", "of"),
+    [
+        ((4, 6), np.s_[:, 2:6, 1:7], np.s_[:, :, :]),
+        ((3, 8), np.s_[:, 2:5, :], np.s_[:, :, :]),
+        ((12, 10), np.s_[:, :, :], np.s_[:, 2:10, 1:9]),
+        ((9, 8), np.s_[:, 0:7, :], np.s_[:, 1:8, :]),  # half of -1 is rounded down
+        ((16, 2), np.s_[:, :, 3:5], np.s_[:, 4:12, :]),
+    ],
+)
+def test_noise_of_another_size_lies_in_the_middle_of_this_ones(
+    size: tuple[int, int], into: tuple[slice, ...], of: tuple[slice, ...]
+) -> None:
+    noise = ImageNoise([5], SHAPE, CPU, Drawing(drawn_at=size))
+    wanted = philox(5)
+    wanted[into] = philox(5, (4, *size))[of]
+    assert torch.equal(noise.next()[0], wanted)
+    assert torch.equal(noise.next()[0], philox(5, calls=2))
+    varied = ImageNoise([5], SHAPE, CPU, Drawing(drawn_at=size, strength=0.5), variation_seeds=[6]).next()[0]
+    there = slerp(philox(5, (4, *size)), philox(6, (4, *size)), 0.5)
+    assert torch.equal(varied[into], there[of])
+
+
+def test_the_same_size_is_no_resize() -> None:
+    assert torch.equal(ImageNoise([5], SHAPE, CPU, Drawing(drawn_at=SHAPE[1:])).next()[0], philox(5))
+
+
+def test_the_delta_of_the_seed_is_for_all_noise_but_the_first() -> None:
+    noise = ImageNoise([5, 2**64 - 1], SHAPE, CPU, Drawing(seed_delta=31337))
+    first, second, third = noise.next(), noise.next(), noise.next()
+    assert torch.equal(first[0], philox(5))
+    assert torch.equal(second[0], philox(5 + 31337))
+    assert torch.equal(third[0], philox(5 + 31337, calls=2))
+    assert torch.equal(second[1], philox(31336))
+
+
+def test_a_path_obeys_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = BrownianNoise(torch.zeros(1, *SHAPE), SIGMAS[-1], SIGMAS[0], [7], "CPU")(SIGMAS[0], SIGMAS[1])
+
+    def local(size: tuple[int, ...], dtype: torch.dtype, device: torch.device, seed: int) -> Tensor:
+        return torchs(int(seed), size)[0].to(device, dtype)
+
+    monkeypatch.setattr(brownian_interval, "_randn", local)
+    tree = torchsde.BrownianTree(SIGMAS[-1], torch.zeros(SHAPE), SIGMAS[0], entropy=7)
+    theirs = tree(round(SIGMAS[1], 6), round(SIGMAS[0], 6))
+    assert isinstance(theirs, Tensor)
+    assert torch.equal(ours[0], -theirs * (1 / math.sqrt(SIGMAS[0] - SIGMAS[1])))

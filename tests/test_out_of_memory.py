@@ -2,17 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from backend.app import App, Options, Precision
 from backend.events import Failed, Finished, ImageReady, Notice
+from backend.request import PictureSeeds
+from backend.sampling_pass import Made, SamplingPass
 from tests.test_engine import REQUEST, pixels, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +92,6 @@ def test_a_job_gets_by_with_less_memory_and_the_next_one_works(options: Options)
     assert (whole["ending"], whole["notices"], len(whole["files"])) == ("Finished", [], 8)
 
     assert eased["ending"] == "Finished"
-    assert "Memory ran out while making the picture: at most 4 at once from now on." in eased["notices"]
     assert eased["notices"][-1] == "Memory ran out while decoding the picture: the picture was made in tiles."
     differences = [
         np.abs(pixels(Path(a)) - pixels(Path(b))) for a, b in zip(whole["files"], eased["files"], strict=True)
@@ -96,9 +100,28 @@ def test_a_job_gets_by_with_less_memory_and_the_next_one_works(options: Options)
     assert max(difference.mean() for difference in differences) < 8  # tiles of a random VAE differ, not by a picture
 
     assert failed["ending"] == "Failed"
-    assert failed["problem"].startswith("There is not enough memory for making the picture, whatever was tried")
+    assert re.match(r"There is not enough memory for \w+ing the picture, whatever was tried", failed["problem"])
     assert (again["ending"], again["notices"]) == ("Finished", [])
     assert [Path(path).read_bytes() for path in again["files"]] == [Path(path).read_bytes() for path in whole["files"]]
+
+
+def test_a_batch_that_does_not_fit_is_made_in_parts(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device where the UNet sees the whole batch: on the CPU each picture goes through it alone."""
+    request, once = replace(REQUEST, batch_size=8, sampler="DPM++ SDE"), SamplingPass.made
+    whole = run(app, request)
+
+    def limited(self: SamplingPass, first: int, seeds: list[PictureSeeds], *rest: Any, **options: Any) -> Made:
+        if len(seeds) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return once(self, first, seeds, *rest, **options)
+
+    monkeypatch.setattr(SamplingPass, "made", limited)
+    events = list(app.queue.submit(request, "me").follow())
+    assert events[-1] == Finished()
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert told[-2:] == [f"Memory ran out while making the picture: at most {n} at once from now on." for n in (4, 2)]
+    parts = [event.path for event in events if isinstance(event, ImageReady)]
+    assert [path.read_bytes() for path in parts] == [path.read_bytes() for path in whole]
 
 
 def make(app: App) -> list[object]:

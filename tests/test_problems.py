@@ -65,6 +65,12 @@ def test_a_negative_prompt_joins_nothing_and_puts_nothing_on() -> None:
     assert [prompt[problem.start : problem.end] for problem in found] == ["AND", "<lora:ink:much>"]
 
 
+def test_brackets_that_are_plain_signs_cannot_be_wrong() -> None:
+    prompt = "a (red ] house :) (b:much) [c:d:much]"
+    assert [each.start for each in problems_in(prompt, literal=True)] == [27]
+    assert len(problems_in(prompt)) > 1
+
+
 def test_problems_come_in_their_order_and_not_without_end() -> None:
     prompt = ") (a:b) <lora::1> ]"
     found = problems_in(prompt)

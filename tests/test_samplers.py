@@ -1,22 +1,18 @@
 """The samplers against other people's, and against the exact answer (tests/trajectories)."""
 
 import math
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from backend.errors import InvalidRequest
 from backend.sampling.dpm_solver import fast_orders
 from backend.sampling.noise import BrownianNoise
-from backend.sampling.plan import plan_for, sigmas_for, table_for
+from backend.sampling.plan import plan_for, sigmas_for
 from backend.sampling.restart import restarted
-from backend.sampling.samplers import SAMPLER_NAMES, SAMPLERS, Sampler, calls, find_sampler, split_name
+from backend.sampling.samplers import SAMPLER_NAMES, SAMPLERS, Sampler, calls
 from backend.sampling.schedules import SCHEDULES, SigmaTable
 from backend.sampling.solvers import Churn, Noise
 from backend.sampling_options import SamplingOptions
@@ -219,6 +215,14 @@ def test_own_grids_end_in_latents_of_unit_variance(name: str) -> None:
     torch.testing.assert_close(result, math.sqrt(a) * picture + math.sqrt(1 - a) * remaining, rtol=0, atol=1e-12)
 
 
+def test_one_step_of_ddim_and_its_kin_makes_a_picture() -> None:
+    """AUTOMATIC1111 returns the noise."""
+    for name in ("DDIM", "DDIM CFG++", "PLMS"):
+        assert sigmas_for(SAMPLERS[name], "Automatic", 1, TABLE) == [TABLE.sigma_max, 0.0]
+        result, watched = sample(SAMPLERS[name], [TABLE.sigma_max, 0.0])
+        torch.testing.assert_close(result, watched.predictions[-1], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", [name for name in SAMPLER_NAMES if name not in ("DPM fast", "DPM adaptive")])
 def test_any_grid_that_ends_in_zero_gives_the_picture(name: str) -> None:
     """The samplers with grids of their own too, should somebody hand them another."""
@@ -299,265 +303,3 @@ def test_the_first_latents_are_left_as_they_were(name: str) -> None:
     before = x.clone()
     SAMPLERS[name].function(Watched(), x, sigmas, noise=ScriptedNoise(x.dtype), on_step=no_step)
     assert torch.equal(x, before)
-
-
-def test_names_order_and_marks_are_those_of_automatic1111() -> None:
-    assert SAMPLER_NAMES[:20] == (
-        *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a"),
-        *("Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart", "DDIM", "DDIM CFG++"),
-        *("PLMS", "UniPC", "LCM"),
-    )
-    assert SAMPLER_NAMES[20:] == ("HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM")
-
-    def names(mark: str, value: object = True) -> set[str]:
-        return {row.name for row in SAMPLERS.values() if getattr(row, mark) == value}
-
-    assert names("automatic_schedule", "Karras") == {
-        *("DPM++ 2M", "DPM++ SDE", "DPM++ 2S a", "DPM2", "DPM2 a", "Restart")
-    }
-    assert names("automatic_schedule", "Exponential") == {"DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"}
-    assert len(names("automatic_schedule", "Uniform")) == len(SAMPLERS) - 9
-    assert names("discard_penultimate") == {"DPM2", "DPM2 a", "DPM++ 3M SDE"}
-    assert names("second_order") == {"DPM++ SDE", "DPM++ 2S a", "Heun", "DPM2", "DPM2 a", "Restart"}
-    assert names("uses_ensd") == {"DPM++ 2S a", "Euler a", "DPM2 a", "DPM fast", "DPM adaptive"}
-    assert names("noise", "brownian") == {"DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"}
-    assert names("unit_variance") == {"DDIM", "DDIM CFG++", "PLMS", "UniPC"}
-
-
-@pytest.mark.parametrize(
-    ("asked", "name"),
-    [
-        ("Euler a", "Euler a"),
-        ("euler A", "Euler a"),
-        ("k_euler_ancestral", "Euler a"),
-        ("k_euler", "Euler"),
-        ("K_DPMPP_2M_SDE", "DPM++ 2M SDE"),
-        ("unipc", "UniPC"),
-        ("ddim", "DDIM"),
-        ("k_lcm", "LCM"),
-        ("k_dpmpp_2m_sde_heun", "DPM++ 2M SDE Heun"),
-        ("k_dpmpp_2s_a", "DPM++ 2S a"),
-        ("k_dpmpp_3m_sde", "DPM++ 3M SDE"),
-        ("k_lms", "LMS"),
-        ("k_dpm_2", "DPM2"),
-        ("k_dpm_2_a", "DPM2 a"),
-        ("k_dpm_fast", "DPM fast"),
-        ("k_dpm_ad", "DPM adaptive"),
-        ("restart", "Restart"),
-        ("ddim_cfgpp", "DDIM CFG++"),
-        ("plms", "PLMS"),
-        ("heunpp2", "HeunPP2"),
-        ("ipndm_v", "IPNDM_V"),
-    ],
-)
-def test_find_sampler_by_name_and_alias(asked: str, name: str) -> None:
-    assert find_sampler(asked) is SAMPLERS[name]
-
-
-@pytest.mark.parametrize(
-    ("asked", "sampler", "schedule"),
-    [
-        ("DPM++ 2M Karras", "DPM++ 2M", "Karras"),
-        ("DPM++ 2M SDE Heun Exponential", "DPM++ 2M SDE Heun", "Exponential"),
-        ("dpm2 a karras", "DPM2 a", "Karras"),
-        ("Euler SGMUniform", "Euler", "SGM Uniform"),
-        ("Euler sgm_uniform", "Euler", "SGM Uniform"),
-        ("DPM++ 2M SDE Heun", "DPM++ 2M SDE Heun", None),
-        ("k_dpmpp_2m", "DPM++ 2M", None),
-        ("DDIM", "DDIM", None),
-    ],
-)
-def test_a_name_from_before_schedules_had_their_own_is_split(asked: str, sampler: str, schedule: str | None) -> None:
-    assert split_name(asked) == (SAMPLERS[sampler], SCHEDULES[schedule] if schedule else None)
-
-
-@pytest.mark.parametrize("asked", ["Euler Kerras", "Banana Karras", "Karras", " Karras"])
-def test_a_name_that_is_no_sampler_with_a_schedule_is_refused(asked: str) -> None:
-    with pytest.raises(InvalidRequest):
-        split_name(asked)
-
-
-def test_names_and_aliases_are_of_one_sampler_each() -> None:
-    known = [name.casefold() for row in SAMPLERS.values() for name in {row.name.casefold(), *row.aliases}]
-    assert len(known) == len(set(known))
-
-
-@pytest.mark.parametrize("asked", ["Euler b", "Banana", ""])
-def test_unknown_sampler_is_refused_with_what_there_is(asked: str) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        find_sampler(asked)
-    assert repr(asked) in str(refusal.value)
-    expected = ["Euler a"] if asked == "Euler b" else SAMPLER_NAMES
-    assert all(name in str(refusal.value) for name in expected)
-
-
-@pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_automatic_is_the_samplers_own_schedule(name: str) -> None:
-    sampler = SAMPLERS[name]
-    automatic = sigmas_for(sampler, "Automatic", 10, TABLE)
-    assert automatic == sigmas_for(sampler, "automatic", 10, TABLE)
-    assert automatic == sigmas_for(sampler, sampler.automatic_schedule, 10, TABLE)
-    others = [sigmas_for(sampler, name, 10, TABLE) for name in ("Uniform", "Karras", "Exponential", "SGM Uniform")]
-    assert others.count(automatic) == (1 if sampler.own_grid is None else 4)
-
-
-@pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_wrong_schedules_and_steps_are_refused(name: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"Kerras.*Karras"):
-        sigmas_for(SAMPLERS[name], "Kerras", 10, TABLE)
-    for steps in (0, -1, 1001):
-        with pytest.raises(InvalidRequest, match=str(steps)):
-            sigmas_for(SAMPLERS[name], "Automatic", steps, TABLE)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 150, 999, 1000])
-@pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_noise_levels_fall_for_any_number_of_steps(name: str, steps: int) -> None:
-    row = SAMPLERS[name]
-    for schedule in SCHEDULES:
-        sigmas = sigmas_for(row, schedule, steps, TABLE)
-        assert all(a >= b for a, b in pairwise(sigmas)), schedule
-        # LCM knows 50 noise levels, and Turbo 1000; DDIM begins with 999 twice from 501 steps on.
-        repeats = steps > 500 and row.unit_variance
-        repeats = repeats or (schedule in ("Simple", "Turbo") and steps > (50 if name == "LCM" else 998))
-        assert repeats or len(set(sigmas)) == len(sigmas), schedule
-        if row.own_grid is None and schedule != "DDIM":
-            assert len(sigmas) == steps + 1
-            assert (sigmas[-1] == 0) == (schedule != "KL Optimal")
-
-
-def test_discarding_leaves_out_the_last_level_but_one_of_a_longer_schedule() -> None:
-    longer = SCHEDULES["Karras"].sigmas(11, TABLE)
-    wanted = [*longer[:10], 0.0]
-    assert sigmas_for(SAMPLERS["DPM2"], "Karras", 10, TABLE) == wanted
-    discarding = SamplingOptions(discard_penultimate=True)
-    assert sigmas_for(SAMPLERS["Euler"], "Karras", 10, TABLE, discarding) == wanted
-    assert sigmas_for(SAMPLERS["DPM2"], "Karras", 10, TABLE, discarding) == wanted
-    assert sigmas_for(SAMPLERS["Euler"], "Karras", 1, TABLE, discarding) == pytest.approx([TABLE.sigma_max, 0])
-    # DDIM's timesteps are those of one step more: 1000 // 11 is a stride of 90.
-    assert sigmas_for(SAMPLERS["DDIM"], "Karras", 10, TABLE, discarding)[0] == pytest.approx(TABLE.sigmas[991])
-
-
-@pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_the_first_latents_have_the_levels_noise(name: str) -> None:
-    """The SGM noise multiplier makes them as large as noise and a picture of unit variance, as DDIM's always are."""
-    row, noise = SAMPLERS[name], torch.ones(1)
-    plain = plan_for(row, "Automatic", 20, TABLE)
-    multiplied = plan_for(row, "Automatic", 20, TABLE, SamplingOptions(sgm_noise_multiplier=True))
-    whole = math.hypot(1, plain.sigmas[0])
-    assert float(plain.start(noise)) == pytest.approx(whole if row.unit_variance else plain.sigmas[0])
-    assert float(multiplied.start(noise)) == pytest.approx(whole)
-
-
-# (steps, strength), and the evaluations of AUTOMATIC1111's img2img.
-@pytest.mark.parametrize(("steps", "taken"), [(20, 16), (30, 13), (50, 50), (10, 1)])
-@pytest.mark.parametrize("schedule", ["Karras", "KL Optimal", "SGM Uniform", "Beta"])
-def test_img2img_takes_the_last_steps(steps: int, taken: int, schedule: str) -> None:
-    whole = sigmas_for(SAMPLERS["Euler"], schedule, steps, TABLE)
-    plan = plan_for(SAMPLERS["Euler"], schedule, steps, TABLE, taken=taken)
-    assert plan.sigmas == whole[steps - taken :]
-    assert plan.steps == taken
-    assert plan.span == (min(s for s in whole if s), whole[0])
-    clean, noise = torch.full((1,), 3.0), torch.ones(1)
-    assert float(plan.start(noise, clean)) == pytest.approx(3 + plan.sigmas[0])
-
-
-def test_img2img_counts_the_ddim_schedule_from_its_start() -> None:
-    """It has more levels than steps where 1000 is no multiple of them: 9 for 7 steps, of which the first go."""
-    whole = sigmas_for(SAMPLERS["Euler"], "DDIM", 7, TABLE)
-    assert len(whole) == 9
-    assert plan_for(SAMPLERS["Euler"], "DDIM", 7, TABLE, taken=3).sigmas == whole[4:]
-
-
-@pytest.mark.parametrize(("taken", "noised", "first"), [(16, 751, 701), (3, 101, 51), (2, 51, 51), (1, 51, 51)])
-def test_img2img_begins_ddim_a_timestep_below_its_noise(taken: int, noised: int, first: int) -> None:
-    plan = plan_for(SAMPLERS["DDIM"], "Automatic", 20, TABLE, taken=taken)
-    levels = (TABLE.sigmas[noised], TABLE.sigmas[first], TABLE.sigmas[1])
-    assert (plan.noised_at, plan.sigmas[0], plan.sigmas[-1]) == pytest.approx(levels)
-    assert plan.steps == max(1, taken - 2)
-    clean, noise = torch.full((1,), 3.0), torch.ones(1)
-    unit_variance = (3 + TABLE.sigmas[noised]) / math.hypot(1, TABLE.sigmas[noised])
-    assert float(plan.start(noise, clean)) / math.hypot(1, plan.sigmas[0]) == pytest.approx(unit_variance)
-
-
-@pytest.mark.parametrize(("taken", "noised", "first"), [(16, 751, 701), (3, 101, 51), (2, 51, 51), (1, 51, 51)])
-def test_img2img_begins_unipc_with_as_many_steps_as_ddim_has_timesteps(taken: int, noised: int, first: int) -> None:
-    plan = plan_for(SAMPLERS["UniPC"], "Automatic", 20, TABLE, taken=taken)
-    levels = (TABLE.sigmas[noised], TABLE.sigmas[first], TABLE.sigma_min)
-    assert (plan.noised_at, plan.sigmas[0], plan.sigmas[-1]) == pytest.approx(levels)
-    assert plan.steps == max(1, taken - 1)
-
-
-@pytest.mark.parametrize("name", ["DPM fast", "DPM adaptive"])
-def test_the_dpm_solvers_go_between_two_ends(name: str) -> None:
-    row = SAMPLERS[name]
-    whole = plan_for(row, "Align Your Steps", 20, TABLE)
-    assert (whole.sigmas[0], whole.sigmas[-1]) == (TABLE.sigma_max, TABLE.sigma_min)
-    assert whole.first == pytest.approx(14.615, rel=1e-12)  # the schedule's, as in AUTOMATIC1111
-    karras = sigmas_for(SAMPLERS["Euler"], "Karras", 20, TABLE)
-    part = plan_for(row, "Karras", 20, TABLE, taken=11)
-    assert (part.sigmas[0], part.sigmas[-1], part.steps) == (karras[9], karras[-2], 11)
-    assert part.noised_at == karras[9]
-    one = plan_for(row, "Karras", 20, TABLE, taken=1)
-    assert one.sigmas[0] == karras[-2] > one.sigmas[-1] > 0
-
-
-@pytest.mark.parametrize(
-    ("steps", "timesteps"),
-    [
-        (2, [501, 1]),
-        (4, [751, 501, 251, 1]),
-        (7, [995, 853, 711, 569, 427, 285, 143, 1]),
-        (20, [951, 901, 851, 801, 751, 701, 651, 601, 551, 501, 451, 401, 351, 301, 251, 201, 151, 101, 51, 1]),
-        (300, [999, *range(997, 0, -3)]),
-        (1000, [999, 999, *range(998, 0, -1)]),
-    ],
-)
-def test_ddim_grid(steps: int, timesteps: list[int]) -> None:
-    grid = sigmas_for(SAMPLERS["DDIM"], "Automatic", steps, TABLE)
-    wanted = [math.sqrt((1 - a) / a) for a in alphas_cumprod()[timesteps]]
-    assert grid == pytest.approx(wanted, rel=1e-12)
-    assert sigmas_for(SAMPLERS["PLMS"], "Automatic", steps, TABLE) == grid
-
-
-def test_one_step_of_ddim_and_its_kin_makes_a_picture() -> None:
-    """AUTOMATIC1111 returns the noise."""
-    for name in ("DDIM", "DDIM CFG++", "PLMS"):
-        assert sigmas_for(SAMPLERS[name], "Automatic", 1, TABLE) == [TABLE.sigma_max, 0.0]
-        result, watched = sample(SAMPLERS[name], [TABLE.sigma_max, 0.0])
-        torch.testing.assert_close(result, watched.predictions[-1], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(("steps", "taken"), [(1, 1), (2, 2), (7, 8), (20, 20), (300, 334)])
-def test_unipc_grid(steps: int, taken: int) -> None:
-    grid = sigmas_for(SAMPLERS["UniPC"], "Automatic", steps, TABLE)
-    assert len(grid) == taken + 1
-    assert (grid[0], grid[-1]) == pytest.approx((TABLE.sigma_max, TABLE.sigma_min), rel=1e-12)
-    spacing = -np.diff([TABLE.sigma_to_t(sigma) for sigma in grid])
-    # Between the entries the two ways of interpolating differ by less than a fortieth of a timestep.
-    assert spacing == pytest.approx([999 / taken] * taken, abs=0.025)
-
-
-def test_unipc_can_space_its_steps_in_other_ways() -> None:
-    quadratic = sigmas_for(SAMPLERS["UniPC"], "Automatic", 10, TABLE, SamplingOptions(unipc_skip_type="time_quadratic"))
-    roots = [math.sqrt(TABLE.sigma_to_t(sigma) + 1) for sigma in quadratic]
-    assert -np.diff(roots) == pytest.approx([(math.sqrt(1000) - 1) / 10] * 10, rel=1e-3)
-    even = sigmas_for(SAMPLERS["UniPC"], "Automatic", 10, TABLE, SamplingOptions(unipc_skip_type="logSNR"))
-    ratios = [a / b for a, b in pairwise(even)]
-    assert ratios == pytest.approx([(TABLE.sigma_max / TABLE.sigma_min) ** 0.1] * 10, rel=1e-9)
-
-
-def test_lcm_knows_every_twentieth_timestep() -> None:
-    table = table_for(SAMPLERS["LCM"], TABLE)
-    assert [table.sigma_to_t(sigma) for sigma in table.sigmas] == list(range(19, 1000, 20))
-    assert sigmas_for(SAMPLERS["LCM"], "Automatic", 2, TABLE) == pytest.approx([TABLE.sigma_max, TABLE.sigmas[19], 0])
-    # log sigma halfway between two entries goes to the nearer of them, never between.
-    assert table.sigma_to_t(table.sigmas[7] * 1.001) == 159
-    assert table_for(SAMPLERS["Euler"], TABLE) is TABLE
-
-
-def test_names_can_be_listed_without_torch() -> None:
-    """The page lists samplers and schedules before torch, which takes seconds, is there."""
-    code = "import sys, backend.sampling.samplers; sys.exit('torch' in sys.modules)"
-    root = Path(__file__).parents[1]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -18,10 +18,14 @@ from PIL import Image
 
 from backend.app import App, Options
 from backend.errors import InvalidRequest, UserError
+from backend.grids.request import GridRequest
+from backend.infotext.recipe import read_text
 from backend.init_image import HiresFix
 from backend.jobs import Job
+from backend.recipe_offer import to_values
 from backend.server.owner import OWNER_COOKIE
 from backend.settings import Settings
+from backend.styles import Style
 from tests.checkpoints import tiny, write_single_file
 from tests.scripted import ScriptedWorker
 from ui.app import build, mount
@@ -47,6 +51,9 @@ KNOWN_IDS = (
     *("tab_img2img", "img2img_prompt", "img2img_neg_prompt", "img2img_generate", "img2img_interrupt", "img2img_skip"),
     *("img2img_denoising_strength", "img2img_resize_mode", "img2img_scale", "img2img_image_cfg_scale", "img2img_seed"),
     *("tab_inpaint", "inpaint_prompt", "inpaint_generate", "inpaint_mask_blur", "inpaint_inpainting_fill"),
+    *("txt2img_styles", "txt2img_styles_edit_button", "txt2img_paste", "txt2img_subseed_show", "txt2img_subseed"),
+    *("txt2img_subseed_strength", "txt2img_seed_resize_from_w", "txt2img_random_subseed", "txt2img_reuse_subseed"),
+    *("txt2img_enable", "txt2img_enable-checkbox", "txt2img_checkpoint", "txt2img_switch_at", "tab_pnginfo"),
     *("tab_extras", "extras_generate", "extras_upscaler_1", "extras_upscaler_2", "extras_upscaler_2_visibility"),
     *("extras_upscaling_resize", "extras_upscaling_resize_w", "extras_upscaling_resize_h", "extras_upscaling_crop"),
 )
@@ -109,11 +116,17 @@ def form_values(client: TestClient, tab: str = "txt2img", **changes: Any) -> lis
 def wish(client: TestClient, wanted: str, /, **details: Any) -> dict[str, Any]:
     """Wish for something as the page's scripts do: what is set then, by ids; what nothing happens to is left out, and
     so are empty sentences."""
+    return wish_with(client, wanted, details, {})
+
+
+def wish_with(client: TestClient, wanted: str, details: dict[str, Any], standing: dict[str, Any]) -> dict[str, Any]:
+    """The same where `standing` values, by ids, stand in the forms."""
     sent = event(client, "wishes", wanted)
-    ids = {
-        component["id"]: component["props"].get("elem_id") for component in client.get("/config").json()["components"]
-    }
-    answer = zip(sent["outputs"], send(client, sent, [], details), strict=True)
+    components = {component["id"]: component["props"] for component in client.get("/config").json()["components"]}
+    ids = {number: props.get("elem_id") for number, props in components.items()}
+    assert set(standing) <= {ids[number] for number in sent["inputs"]}
+    values = [standing.get(str(ids[number]), components[number].get("value")) for number in sent["inputs"]]
+    answer = zip(sent["outputs"], send(client, sent, values, details), strict=True)
     return {ids[output]: value for output, value in answer if value not in ("", {"__type__": "update"})}
 
 
@@ -283,7 +296,8 @@ def test_reuse_fills_the_form_from_the_picture(app: App, client: TestClient) -> 
     "picked", [None, [], {}, {"job": 5}, {"job": "0" * 32, "index": 0}, {"job": None, "index": {}}]
 )
 def test_reuse_of_what_is_not_there_is_a_sentence(client: TestClient, picked: Any) -> None:
-    *answer, told = send(client, event(client, "wishes", "reuse"), [], picked)
+    sent = event(client, "wishes", "reuse")
+    *answer, told = send(client, sent, [None] * len(sent["inputs"]), picked)
     assert told["problem"] == "There is no such job in your list."
     assert all(value in ("", {"__type__": "update"}) for value in answer)
 
@@ -542,15 +556,6 @@ def test_a_picture_takes_its_words_along_to_another_tab(app: App, client: TestCl
     assert "img2img_tiled" not in wish(client, "take", job=job.id, index=0, tab="img2img")
 
 
-def test_a_dropped_picture_fills_the_form_if_it_says_how_it_was_made(app: App, client: TestClient) -> None:
-    job = made(app, client, seed="7")
-    name = app.inputs.put(job.images[0].path.read_bytes()).name
-    filled = wish(client, "recipe", name=name)
-    assert (filled["wishes"]["tab"], filled["txt2img_prompt"], filled["txt2img_seed"]) == ("txt2img", "a boat", "7")
-    assert "does not say how it was made" in wish(client, "recipe", name=put(app))["wishes"]["problem"]
-    assert "any more" in wish(client, "recipe", name="../settings.json")["wishes"]["problem"]
-
-
 def test_origins_tell_what_each_of_ones_own_jobs_began_with(app: App, client: TestClient) -> None:
     picture, mask = put(app), put(app, colour="white")
     box = {"left": -32, "top": 8, "width": 128, "height": 64}
@@ -634,12 +639,26 @@ def test_a_bad_setting_is_a_sentence_and_saves_nothing(
     assert app.settings.value == Settings()
 
 
+def choose(client: TestClient, name: str, standing: dict[str, Any]) -> dict[str, Any]:
+    """Choose a checkpoint where these values stand on every tab, by the ends of their ids: what is set then."""
+    sent = event(client, "setting_sd_model_checkpoint", "input")
+    components = {component["id"]: component["props"] for component in client.get("/config").json()["components"]}
+    ids = {number: str(props.get("elem_id")) for number, props in components.items()}
+    everywhere = {f"{tab}_{end}": value for tab in TABS for end, value in standing.items()} | standing
+    values = [everywhere.get(ids[number], components[number].get("value")) for number in sent["inputs"][1:]]
+    answer = zip(sent["outputs"], send(client, sent, [name, *values]), strict=True)
+    return {ids[output]: value for output, value in answer if value not in ("", {"__type__": "update"})}
+
+
+def on_every_tab(**values: Any) -> dict[str, Any]:
+    return {f"{tab}_{end}": value for tab in TABS[:3] for end, value in values.items()}
+
+
 def test_the_chosen_checkpoint_is_remembered_and_brings_what_suits_it(
     app: App, client: TestClient, options: Options
 ) -> None:
-    native = app.catalog.find("tiny").native_size
-    plain = [20, 7, "DPM++ 2M", "Automatic"]
-    unchanged = {"__type__": "update"}
+    across, down = app.catalog.find("tiny").native_size
+    plain = {"steps": 20, "cfg_scale": 7, "sampling": "DPM++ 2M", "scheduler": "Automatic"}
     app.settings.update({"checkpoint": "tiny"})
     added = [
         add_checkpoint(options, "small", {"modelspec.resolution": "192x128"}),
@@ -647,29 +666,50 @@ def test_the_chosen_checkpoint_is_remembered_and_brings_what_suits_it(
         add_checkpoint(options, "named-turbo", {"modelspec.resolution": "192x128"}),
     ]
     try:
-        choose = event(client, "setting_sd_model_checkpoint", "input")
-        assert send(client, choose, ["small", *[*native, *plain] * 3]) == ["", *[192, 128, *[unchanged] * 4] * 3]
+        native, small = {"width": across, "height": down}, {"width": 192, "height": 128}
+        assert choose(client, "small", {**native, **plain}) == on_every_tab(**small)
         assert app.settings.value.checkpoint == "small"
         fresh = by_id(client.get("/config").json())
         assert fresh["setting_sd_model_checkpoint"]["props"]["value"] == "small"
         assert fresh["txt2img_width"]["props"]["value"] == 192
         # a distilled one brings its steps, guidance, sampler and schedule, and takes them away again
-        turbo = [4, 1, "Euler a", "SGM Uniform"]
-        assert send(client, choose, ["quick", *[192, 128, *plain] * 3]) == ["", *[*[unchanged] * 2, *turbo] * 3]
+        turbo = {"steps": 4, "cfg_scale": 1, "sampling": "Euler a", "scheduler": "SGM Uniform"}
+        assert choose(client, "quick", {**small, **plain}) == on_every_tab(**turbo)
         assert by_id(client.get("/config").json())["txt2img_steps"]["props"]["value"] == 4
         # a name alone says nothing: nobody has confirmed it
-        assert send(client, choose, ["named-turbo", *[192, 128, *turbo] * 3]) == ["", *[*[unchanged] * 2, *plain] * 3]
+        assert choose(client, "named-turbo", {**small, **turbo}) == on_every_tab(**plain)
         # what the artist has set stays, on each tab by itself
-        sent = ["tiny", 640, 384, *plain, 192, 128, *plain, 640, 384, *plain]
-        assert send(client, choose, sent) == ["", *[unchanged] * 6, *native, *[unchanged] * 10]
-        sent = ["quick", *[*native, 31, *plain[1:]] * 3]
-        assert send(client, choose, sent) == ["", *[192, 128, *[unchanged] * 4] * 3]
-        sentence, *_ = send(client, choose, ["nowhere", *[*native, *plain] * 3])
-        assert sentence.startswith("There is no checkpoint called 'nowhere'")
+        standing = {**small, **plain, "txt2img_width": 640, "inpaint_height": 384}
+        assert choose(client, "tiny", standing) == {"img2img_width": across, "img2img_height": down}
+        assert choose(client, "quick", {**native, **plain, "steps": 31}) == on_every_tab(**small)
+        told = choose(client, "nowhere", {**native, **plain})
+        assert told["checkpoint_message"].startswith("There is no checkpoint called 'nowhere'")
         assert app.settings.value.checkpoint == "quick"
     finally:
         for path in added:
             path.unlink()
+
+
+def test_a_checkpoint_brings_the_values_that_a_person_gave_it(app: App, client: TestClient, options: Options) -> None:
+    app.settings.update({"checkpoint": "tiny"})
+    other = add_checkpoint(options, "other", {})
+    standing = {"txt2img_clip_skip": 2, "txt2img_steps": 33, "txt2img_prompt": "a boat"}
+    try:
+        details = {"tab": "txt2img", "checkpoint": "other", "groups": ["sampling"]}
+        told = wish_with(client, "save_preset", details, standing)
+        assert told["wishes"]["saved"] == {"words": "These values come with other"}
+        kept = app.presets.of_checkpoint("other")
+        assert (kept["clip_skip"], kept["steps"], "prompt" in kept) == (2, 33, False)
+        # also over what the artist has set, and all of it goes with the checkpoint
+        assert choose(client, "other", {"clip_skip": 5}) == on_every_tab(clip_skip=2, steps=33)
+        assert by_id(client.get("/config").json())["img2img_clip_skip"]["props"]["value"] == 2
+        told = choose(client, "tiny", {"clip_skip": 2, "steps": 33})
+        assert (told["txt2img_clip_skip"], told["txt2img_steps"]) == (1, 20)
+        told = wish_with(client, "save_preset", {**details, "groups": []}, {})
+        assert told["wishes"]["saved"]["words"].startswith("other brings what suits it")
+        assert not app.presets.of_checkpoint("other")
+    finally:
+        other.unlink()
 
 
 def add_checkpoint(options: Options, name: str, metadata: dict[str, str]) -> Path:
@@ -692,3 +732,225 @@ def test_files_that_cannot_be_run_are_named_with_the_reason(client: TestClient, 
     _, unusable = send(client, event(client, "refresh_sd_model_checkpoint"), [])
     assert [row["name"] for row in unusable] == ["broken"]
     assert "broken.safetensors" in unusable[0]["problem"]
+
+
+THEIRS = (
+    "a lighthouse, ink drawing\nNegative prompt: fog\nSteps: 28, Sampler: DPM++ SDE Karras, CFG scale: 6.5, Seed: 31, "
+    "Size: 512x384, Model: v1-5-pruned, Model hash: 6ce0161689, Denoising strength: 0.5, Hires upscale: 1.5, "
+    "Hires upscaler: Latent, Variation seed: 8, Variation seed strength: 0.2, ADetailer model: face, Version: v1.6.0"
+)
+
+
+def recipe_of(text: str) -> dict[str, Any]:
+    """A recipe as the browser has it."""
+    found = read_text(text)
+    assert found is not None
+    return json.loads(json.dumps(to_values(found)))
+
+
+def changed(told: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {row["name"]: (row["now"], row["then"]) for row in told["wishes"]["proposal"]["rows"]}
+
+
+def test_a_recipe_is_shown_before_it_is_applied(client: TestClient) -> None:
+    standing = {"txt2img_prompt": "before", "txt2img_steps": 28}
+    told = wish_with(client, "propose", {"recipe": recipe_of(THEIRS), "tab": "txt2img"}, standing)
+    assert set(told) == {"wishes"}
+    rows, proposal = changed(told), told["wishes"]["proposal"]
+    assert rows["prompt"] == ("before", "a lighthouse, ink drawing")
+    assert rows["sampler"] == ("DPM++ 2M", "DPM++ SDE")
+    assert (rows["hires"], rows["extra"], rows["variation.seed"]) == (("off", "on"), ("off", "on"), ("-1", "8"))
+    assert "steps" not in rows  # as it is already
+    assert [(each["kind"], each["name"], each["hash"]) for each in proposal["missing"]] == [
+        ("checkpoint", "v1-5-pruned", "6ce0161689")
+    ]
+    assert [each["key"] for each in proposal["left"]] == ["ADetailer model"]
+    assert (proposal["tab"], proposal["origin"]) == ("txt2img", "AUTOMATIC1111")
+
+
+@pytest.mark.parametrize(
+    ("way", "there", "not_there"),
+    [
+        ("all", {"txt2img_prompt", "txt2img_seed", "txt2img_subseed", "txt2img_hr_scale"}, set()),
+        ("but the seed", {"txt2img_prompt", "txt2img_subseed_strength"}, {"txt2img_seed", "txt2img_subseed"}),
+        ("prompt", {"txt2img_prompt", "txt2img_neg_prompt"}, {"txt2img_seed", "txt2img_cfg_scale", "txt2img_width"}),
+    ],
+)
+def test_a_recipe_is_applied_as_wanted_and_taken_back(
+    client: TestClient, way: str, there: set[str], not_there: set[str]
+) -> None:
+    standing = {"txt2img_prompt": "before", "txt2img_seed": "77", "txt2img_hr-checkbox": False, "txt2img_eta": None}
+    told = wish_with(client, "apply", {"recipe": recipe_of(THEIRS), "tab": "txt2img", "way": way}, standing)
+    assert there <= set(told)
+    assert not not_there & set(told)
+    assert told["txt2img_prompt"] == "a lighthouse, ink drawing"
+    undo = told["wishes"]["undo"]
+    assert undo["values"]["prompt"] == "before"
+    back = wish_with(client, "restore", undo, {})
+    assert back["txt2img_prompt"] == "before"
+    if way == "all":
+        assert (back["txt2img_seed"], back["txt2img_hr-checkbox"]) == ("77", False)
+    assert set(back) - {"wishes"} <= set(told)
+
+
+def test_a_way_that_there_is_not_and_a_recipe_that_is_none_are_sentences(client: TestClient) -> None:
+    told = wish(client, "apply", recipe=recipe_of(THEIRS), tab="txt2img", way="some")
+    assert told["wishes"]["problem"].startswith("There is no way to apply a recipe called 'some'")
+    for broken in ({"infotext": {"pairs": 5}}, {"text": 5}, {"infotext": {"pairs": [["a"]]}}):
+        told = wish(client, "propose", recipe=broken, tab="txt2img")
+        assert told["wishes"]["problem"].startswith("This recipe cannot be read")
+    told = wish(client, "propose", recipe=recipe_of("just words"), tab="txt2img", typed=True)
+    assert told["wishes"]["problem"].startswith("There are no parameters in this prompt")
+
+
+def test_what_a_tab_has_not_is_said(client: TestClient) -> None:
+    told = wish(client, "propose", recipe=recipe_of(THEIRS), tab="img2img")
+    assert ("Hires. fix", "It is a part of txt2img.") in [
+        (each["key"], each["reason"]) for each in told["wishes"]["proposal"]["left"]
+    ]
+    assert changed(told)["sizing"] == ("As the picture", "To a size")
+    sent = wish(client, "apply", recipe=recipe_of(THEIRS), tab="img2img", way="all", with_picture=True)
+    assert not {"img2img_width", "img2img_sizing"} & set(sent)  # those of the picture that goes along
+
+
+def test_a_picture_of_ours_goes_to_its_tab_with_what_lay_on_its_canvas(app: App, client: TestClient) -> None:
+    picture, mask = put(app), put(app, colour="white")
+    values = {"prompt": "a star", "painting": painting(picture, mask=mask), "mask_blur": 9, "s_noise": 1.05}
+    send(client, event(client, "inpaint_generate"), form_values(client, "inpaint", **values))
+    (request,) = asked(app)
+    assert request.sampling.sigma_noise == 1.05
+    recipe = {**recipe_of("a star"), "origin": "Atelier", "request": request.to_json()}
+    told = wish(client, "propose", recipe=recipe, tab="txt2img")
+    assert told["wishes"]["proposal"]["tab"] == "inpaint"
+    assert (changed(told)["init.inpainting.mask_blur"], changed(told)["sampling.sigma_noise"]) == (
+        ("4", "9"),
+        ("1", "1.05"),
+    )
+    filled = wish(client, "apply", recipe=recipe, tab="inpaint", way="all")
+    assert (filled["inpaint_prompt"], filled["inpaint_seed"]) == ("a star", str(request.seed))
+    assert (filled["wishes"]["canvas"]["picture"], filled["wishes"]["canvas"]["mask"]) == (picture, mask)
+
+
+def test_styles_are_in_the_request_and_found_again_in_a_recipe(app: App, client: TestClient) -> None:
+    app.styles.save(Style(name="ink", prompt="{prompt}, ink drawing", negative_prompt="colour"))
+    values = {"prompt": "a boat", "neg_prompt": "fog", "styles": ["ink"], "hr-checkbox": True, "hr_prompt": "a ship"}
+    assert send(client, event(client, "txt2img_generate"), form_values(client, **values)) == [""]
+    (request,) = asked(app)
+    assert (request.prompt, request.negative_prompt) == ("a boat, ink drawing", "fog, colour")
+    assert (request.hires.prompt, request.hires.negative_prompt) == ("a ship, ink drawing", "")
+    (message,) = send(client, event(client, "txt2img_generate"), form_values(client, styles=["inc"]))
+    assert message == "There is no style called 'inc'; did you mean ink?"
+    # as styles where that gives the same words, else as words
+    text = "a boat, ink drawing\nNegative prompt: fog, colour\nSteps: 5, Seed: 1, Size: 64x64"
+    filled = wish(client, "apply", recipe=recipe_of(text), tab="txt2img", way="all")
+    assert (filled["txt2img_prompt"], filled["txt2img_neg_prompt"]) == ("a boat", "fog")
+    assert filled["txt2img_styles"]["value"] == ["ink"]
+    standing = {"txt2img_styles": ["ink"]}
+    filled = wish_with(
+        client, "apply", {"recipe": recipe_of("a\nSteps: 5, Seed: 1, Size: 64x64"), "way": "prompt"}, standing
+    )
+    assert (filled["txt2img_prompt"], filled["txt2img_styles"]["value"]) == ("a", [])
+    standing = {"txt2img_prompt": "a", "txt2img_neg_prompt": "", "txt2img_styles": ["ink", "other"]}
+    put_in = wish_with(client, "materialise", {"tab": "txt2img", "styles": ["ink"]}, standing)
+    assert (put_in["txt2img_prompt"], put_in["txt2img_neg_prompt"]) == ("a, ink drawing", "colour")
+    assert put_in["txt2img_styles"]["value"] == ["other"]
+
+
+XYZ = {"script_list": "X/Y/Z plot", "prompt": "a boat", "seed": "5", "steps": 3, "width": 64, "height": 64}
+
+
+def test_a_plot_becomes_a_grid_of_jobs(app: App, client: TestClient) -> None:
+    app.styles.save(Style(name="ink", prompt="ink drawing"))
+    plot = {"xyz_plot_x_type": "Steps", "xyz_plot_x_values": "2, 4", "xyz_plot_y_type": "Seed", "styles": ["ink"]}
+    values = form_values(client, **XYZ, **plot, xyz_plot_y_values="5-7", xyz_plot_margin_size=4)
+    assert send(client, event(client, "txt2img_generate"), values) == [""]
+    *cells, drawing = asked(app)
+    assert [(each.steps, each.seed) for each in cells] == [(2, 5), (4, 5), (2, 6), (4, 6), (2, 7), (4, 7)]
+    assert {each.prompt for each in cells} == {"a boat, ink drawing"}
+    assert isinstance(drawing, GridRequest)
+    grid = app.grids.find(drawing.place, ME)
+    assert (grid.title, grid.look.margin) == ("X/Y/Z plot: Steps × Seed", 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"xyz_plot_x_type": "Steps", "xyz_plot_x_values": "many"}, "Steps has the value 'many'"),
+        ({"xyz_plot_x_type": "Steps", "xyz_plot_x_values": None}, "Steps has no values"),
+        ({"xyz_plot_margin_size": None}, "Grid margins (px) is empty"),
+        ({"script_list": "Prompt matrix"}, "The positive prompt has no | in it"),
+        ({"script_list": "Loopback"}, "There is no script called 'Loopback'"),
+        ({"script_list": "Prompts from file or textbox"}, "This list has no prompts"),
+    ],
+)
+def test_a_script_that_cannot_be_is_a_sentence(
+    app: App, client: TestClient, changes: dict[str, Any], words: str
+) -> None:
+    (message,) = send(client, event(client, "txt2img_generate"), form_values(client, **{**XYZ, **changes}))
+    assert words in message
+    estimated = event(client, "txt2img_script_cost", "estimate")
+    (told,) = send(client, estimated, form_values(client, **{**XYZ, **changes}), {"size": None})
+    assert told == {"problem": message}
+    assert asked(app) == []
+
+
+def test_a_list_of_prompts_and_a_matrix_say_their_cost_first(app: App, client: TestClient) -> None:
+    values = form_values(
+        client,
+        **{**XYZ, "script_list": "Prompts from file or textbox", "prompt": ""},
+        prompts_from_file_or_textbox_prompt_txt="a cat\n--prompt a dog --steps 7 --do_not_save_grid true",
+    )
+    (told,) = send(client, event(client, "txt2img_script_cost", "estimate"), values, {})
+    assert told["sentence"].startswith("2 pictures, 10 steps, 0.0 megapixel steps. --do_not_save_grid is left out")
+    (message,) = send(client, event(client, "txt2img_generate"), values)
+    assert message.startswith("--do_not_save_grid is left out")
+    assert [(each.prompt, each.steps) for each in asked(app)] == [("a cat", 3), ("a dog", 7)]
+    matrix = form_values(client, **{**XYZ, "script_list": "Prompt matrix", "prompt": "a boat|red|old"})
+    (told,) = send(client, event(client, "txt2img_script_cost", "estimate"), matrix, {})
+    assert told["sentence"].startswith("4 pictures, 12 steps")
+
+
+def test_the_cost_over_a_canvas_is_known_by_its_size(client: TestClient) -> None:
+    values = form_values(
+        client, "img2img", **{**XYZ, "xyz_plot_x_values": "1-4", "steps": 10, "denoising_strength": 0.5}
+    )
+    estimated = event(client, "img2img_script_cost", "estimate")
+    (told,) = send(client, estimated, values, {"size": [128, 64]})
+    assert told["sentence"].startswith("4 pictures, 24 steps")
+    (told,) = send(client, estimated, values, {"size": None})
+    assert "canvas" in told["problem"]
+
+
+def test_every_choice_of_an_axis_is_filled_in(client: TestClient) -> None:
+    fill = event(client, "txt2img_xyz_plot_fill_x")
+    (found,) = send(client, fill, ["Sampler", ""])
+    assert found.startswith("DPM++ 2M, DPM++ SDE")
+    assert send(client, fill, ["Steps", "1, 2"]) == ["1, 2"]
+    assert send(client, fill, ["Nonsense", "1"]) == ["1"]
+
+
+def test_each_picture_of_a_batch_has_words_of_its_own(app: App, client: TestClient) -> None:
+    values = {"prompt": "a {red|green|blue} boat", "seed": "5", "batch_count": 3}
+    assert send(client, event(client, "txt2img_generate"), form_values(client, **values)) == [""]
+    requests = asked(app)
+    assert [each.seed for each in requests] == [5, 6, 7]
+    assert [each.prompt for each in requests] == [
+        each.prompt for each in app.wildcards.samples(values["prompt"], seed=5, count=3)
+    ]
+    assert {each.template.prompt for each in requests} == {values["prompt"]}
+
+
+def test_presets_keep_what_was_chosen_and_fill_it_in_elsewhere(client: TestClient) -> None:
+    standing = {"txt2img_steps": 33, "txt2img_prompt": "a boat", "txt2img_hr-checkbox": True, "txt2img_eta": 0.25}
+    details = {"tab": "txt2img", "name": "fine", "groups": ["sampling", "hires"]}
+    assert wish_with(client, "save_preset", details, standing)["wishes"]["saved"] == {
+        "words": "The preset fine is saved"
+    }
+    filled = wish(client, "preset", tab="img2img", name="fine")
+    assert (filled["img2img_steps"], filled["img2img_eta"]) == (33, 0.25)
+    assert not [name for name in filled if name.endswith(("prompt", "_hr-checkbox", "seed"))]
+    assert filled["wishes"]["undo"]["values"]["steps"] == 20
+    for wrong in ({"groups": []}, {"groups": ["x"]}, {"name": ""}, {"groups": 5}):
+        told = wish_with(client, "save_preset", {**details, **wrong}, standing)
+        assert told["wishes"]["saved"]["problem"]
+    assert "no preset called" in wish(client, "preset", tab="txt2img", name="fin")["wishes"]["problem"]

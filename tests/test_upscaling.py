@@ -25,7 +25,7 @@ from backend.jobs import Job, JobQueue
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.trees import ModelFolder
-from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, USER_COMMENT, Outputs, encode
+from backend.outputs import ENLARGED, EXIF_IFD, IMAGE_DESCRIPTION, USER_COMMENT, Outputs, encode
 from backend.request import GenerationRequest
 from backend.settings import Settings
 from backend.upscaling import door, network
@@ -287,11 +287,17 @@ def test_the_originals_texts_are_kept_and_ours_added(shop: Shop) -> None:
         "atelier": own,
         "workflow": "{}",
         POSTPROCESSING: done,
+        ENLARGED: image.request,
     }
     again = shop.run(UpscaleRequest(inputs=(name,), scale=2, keep_metadata=False))[0]
     picture = opened(again)
     assert isinstance(picture, PngImageFile)
-    assert picture.text == {"parameters": done, "atelier": again.request, POSTPROCESSING: done}
+    assert picture.text == {
+        "parameters": done,
+        "atelier": again.request,
+        POSTPROCESSING: done,
+        ENLARGED: again.request,
+    }
     assert again.infotext == done
 
 

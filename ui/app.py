@@ -11,19 +11,24 @@ from backend.app import App
 from backend.server.risks import risk
 from ui import extras, img2img, inpaint, models, origins, settings, txt2img
 from ui.checkpoint import CheckpointSelector
-from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, TILED, Field
+from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, OPTIONS, TILED, Field
 from ui.form import Form
 from ui.generate import Sender
 from ui.next_steps import NextSteps
 from ui.page_routes import declare_page_routes
-from ui.pieces import person_chip, piece, share_banner, status_chip
+from ui.pieces import person_chip, piece, png_info, share_banner, status_chip
+from ui.script_fields import SCRIPT_FIELDS
 from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
 from ui.theme import theme
 
 QUEUE_PAUSE = 0.05  # seconds between two looks into Gradio's queue
 # The tabs that make pictures with a checkpoint, and what their forms ask for.
 TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
-    {"txt2img": (*FIELDS, *HIRES), "img2img": (*FIELDS, *INIT, *TILED), "inpaint": (*FIELDS, *INIT, *INPAINTING)}
+    {
+        "txt2img": (*FIELDS, *OPTIONS, *HIRES, *SCRIPT_FIELDS),
+        "img2img": (*FIELDS, *OPTIONS, *INIT, *TILED, *SCRIPT_FIELDS),
+        "inpaint": (*FIELDS, *OPTIONS, *INIT, *INPAINTING, *SCRIPT_FIELDS),
+    }
 )
 
 
@@ -61,11 +66,13 @@ def build(app: App, *, login: bool = False, shared: bool = False) -> gr.Blocks:
                 buttons["inpaint"] = inpaint.build(page, app, painters["inpaint"], sender)
             with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
                 buttons["extras"] = extras.build(page, app, enlarger, sender)
+            with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
+                png_info("pnginfo")
             with gr.Tab("Models", id="models", elem_id="tab_models"):
                 cards = models.build(page, list(painters.values()))
             with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
                 settings.build(app, tab, renew)
-        NextSteps(app, {**painters, "extras": enlarger}, buttons)
+        NextSteps(app, {**painters, "extras": enlarger}, buttons, renew)
         checkpoint.listen(page, list(painters.values()), cards, renew)
     page.queue(api_open=False)
     # Nothing waits in it (`SHORT_EVENT`), and by itself it would look a thousand times a second.

@@ -9,9 +9,9 @@ import gradio as gr
 from backend.app import App
 from backend.errors import ModelFileError
 from backend.request import GenerationRequest
-from ui import controls
+from ui import controls, scripts
 from ui.form import SHORT_EVENT, Form
-from ui.generate import Actions, Sender
+from ui.generate import Actions, Sender, with_chosen_styles
 from ui.painted import PAINTING, Painting, with_painting
 from ui.suited import suited_values
 
@@ -50,14 +50,17 @@ def _variant(app: App, name: object) -> str:
         return ""
 
 
-def tie(app: App, form: Form, sender: Sender, buttons: Actions) -> None:
-    """Let *Generate* send what lies on the canvas with the values of the form, which must be whole by now."""
+def tie(app: App, form: Form, sender: Sender, buttons: Actions, cost: gr.HTML) -> None:
+    """Let *Generate* send what lies on the canvas with the values of the form, which must be whole by now; `cost` says
+    what a script will cost."""
     form.adopt(PAINTING, gr.Textbox(visible=False, elem_id=form.id("painting")))
 
-    def asked(values: Mapping[str, Any]) -> list[GenerationRequest]:
-        return [request_of(app, form, values, Painting.read(values.get(PAINTING)))]
+    def one(values: Mapping[str, Any]) -> GenerationRequest:
+        return request_of(app, form, values, Painting.read(values.get(PAINTING)))
 
-    sender.tie(form, buttons.generate, buttons.message, asked, js=script(form, PAINTING, "withPainting"))
+    painted = script(form, PAINTING, "withPainting")
+    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, one), js=painted)
+    scripts.tell_cost(app, form, one, cost)
 
 
 def script(form: Form, name: str, act: str) -> str:
@@ -72,4 +75,5 @@ def request_of(app: App, form: Form, values: Mapping[str, Any], painting: Painti
     record = app.catalog.find(str(values.get("checkpoint") or app.settings.value.checkpoint))
     suited = suited_values(record, app.settings.value)
     used = painting if record.identity.variant == DEPTH else replace(painting, depth="")
-    return form.request(with_painting(values, used, (suited["width"], suited["height"])))
+    request = form.request(with_painting(values, used, (suited["width"], suited["height"])))
+    return with_chosen_styles(app, request, values)

@@ -12,7 +12,7 @@ from backend.model_manager.catalog import ModelRecord
 from ui.form import SHORT_EVENT, Form
 from ui.generate import may_here
 from ui.pieces import notice, piece
-from ui.suited import NAMES, followed, suited_values
+from ui.suited import followed, suited_values
 
 
 class CheckpointSelector:
@@ -33,8 +33,10 @@ class CheckpointSelector:
 
     @property
     def suited(self) -> dict[str, Any]:
-        """Values of the form that suit the checkpoint chosen."""
-        return suited_values(self._chosen(), self._app.settings.value)
+        """Values of the form that suit the checkpoint chosen; what a person wants with it goes before."""
+        record = self._chosen()
+        own = self._app.presets.of_checkpoint(record.name) if record else {}
+        return {**suited_values(record, self._app.settings.value), **own}
 
     def renew(self) -> None:
         """Let newly opened pages begin with the checkpoint chosen now."""
@@ -59,9 +61,13 @@ class CheckpointSelector:
                 return {message: f"Your choice could not be remembered: {error.strerror or error}."}
             chosen()
             changes: dict[Block, Any] = {}
-            for place, form in enumerate(forms):
-                shown = values[place * len(NAMES) : (place + 1) * len(NAMES)]
-                news = followed(dict(zip(NAMES, shown, strict=True)), before, self.suited)
+            standing = iter(values)
+            for form in forms:
+                shown = {name: next(standing) for name in form.names}
+                plain = {name: form.first(name) for name in form.names}
+                news = followed(shown, {**plain, **before}, {**plain, **self.suited})
+                own = self._app.presets.of_checkpoint(self._app.settings.value.checkpoint)
+                news |= {each: value for each, value in own.items() if each in shown and shown[each] != value}
                 changes |= {form.components[name]: value for name, value in news.items()}
             return {message: "", **changes}
 
@@ -82,7 +88,7 @@ class CheckpointSelector:
             stays = name in self._app.catalog.names()
             return gr.update(choices=self._app.catalog.names()) if stays else self._shown(), self._problems()
 
-        suited: list[Any] = [form.components[name] for form in forms for name in NAMES]
+        suited: list[Any] = [form.components[name] for form in forms for name in form.names]
         shown: list[Any] = [self.list, self._unusable]
         self.list.input(choose, [self.list, *suited], [message, *suited], preprocess=False, **SHORT_EVENT)
         cards.choose(choose_card, suited, [self.list, message, *suited], preprocess=False, **SHORT_EVENT)

@@ -10,6 +10,7 @@ from gradio.components import Component
 
 from backend.init_image import (
     AREAS,
+    EXTRA_NOISE_RANGE,
     HIGHEST_CFG,
     HIGHEST_STEPS,
     HIRES_SCALE_RANGE,
@@ -18,6 +19,7 @@ from backend.init_image import (
     LATENT_UPSCALERS,
     MASK_BLUR_RANGE,
     MASKED_CONTENT,
+    NOISE_MULTIPLIER_RANGE,
     OVERLAP_RANGE,
     PADDING_RANGE,
     RESIZE_MODES,
@@ -36,6 +38,7 @@ from backend.request import (
     CFG_RANGE,
     CLIP_SKIP_RANGE,
     OWN_VAE,
+    SEED_RESIZE_RANGE,
     SIZE_RANGE,
     SIZE_STEP,
     STEPS_RANGE,
@@ -44,6 +47,21 @@ from backend.request import (
 )
 from backend.sampling.samplers import SAMPLER_NAMES
 from backend.sampling.schedules import SCHEDULE_NAMES
+from backend.sampling_options import (
+    COMMA_BACKTRACK_RANGE,
+    EMPHASIS_MODES,
+    ENSD_RANGE,
+    GUIDANCE_RANGES,
+    NOISE_SOURCES,
+    SAMPLING_RANGES,
+    UNIPC_ORDER_RANGE,
+    UNIPC_SKIP_TYPES,
+    UNIPC_VARIANTS,
+    Guidance,
+    Refiner,
+    SamplingOptions,
+    Variation,
+)
 from backend.settings import Settings
 from backend.upscaling.request import LABELS as EXTRAS_LABELS
 from backend.upscaling.request import LARGEST_SIDE, NOTHING, SCALE_RANGE, UpscaleRequest
@@ -73,6 +91,10 @@ class Field:
 _PLAIN: Mapping[str, object] = MappingProxyType(
     {
         "": GenerationRequest(),
+        "sampling": SamplingOptions(),
+        "guidance": Guidance(),
+        "variation": Variation(),
+        "refiner": Refiner(checkpoint="any"),
         "hires": HiresFix(),
         "init": InitImage(picture="0" * 64),
         "init.upscale": TiledUpscale(),
@@ -171,6 +193,107 @@ FIELDS = (
     _row("clip_skip", "clip_skip", gr.Slider, _slider(CLIP_SKIP_RANGE)),
 )
 
+
+def _number(allowed: tuple[float, float], step: float) -> dict[str, Any]:
+    return {"minimum": allowed[0], "maximum": allowed[1], "step": step}
+
+
+def _sampling(name: str, suffix: str, step: float) -> Field:
+    """A slider, or, where what is allowed is wide, a number."""
+    allowed = SAMPLING_RANGES[name]
+    if allowed[1] > 100:
+        return _row(f"sampling.{name}", suffix, gr.Number, _number(allowed, step))
+    return _row(f"sampling.{name}", suffix, gr.Slider, _slider(allowed, step))
+
+
+_SEED_SIDE = _slider((0, SEED_RESIZE_RANGE[1]), SIZE_STEP)
+# Of the last suffixes those that A1111 has as settings are called as these.
+OPTIONS = (
+    Field(
+        name="styles",
+        suffix="styles",
+        make=gr.Dropdown,
+        default=lambda _: [],
+        options={"choices": [], "multiselect": True},
+        said="Styles",
+    ),
+    Field(name="extra", suffix="subseed_show", make=gr.Checkbox, default=lambda _: False, said="Extra"),
+    Field(
+        name="variation.seed",
+        suffix="subseed",
+        make=gr.Textbox,
+        default=lambda _: str(Variation().seed),
+        options={"lines": 1, "max_lines": 1, "placeholder": "-1 chooses one"},
+    ),
+    _row("variation.strength", "subseed_strength", gr.Slider, _slider((0, 1), 0.01)),
+    Field(
+        name="seed_resize.width",
+        suffix="seed_resize_from_w",
+        make=gr.Slider,
+        default=lambda _: 0,
+        options=_SEED_SIDE,
+        said="Resize seed from width",
+    ),
+    Field(
+        name="seed_resize.height",
+        suffix="seed_resize_from_h",
+        make=gr.Slider,
+        default=lambda _: 0,
+        options=_SEED_SIDE,
+        said="Resize seed from height",
+    ),
+    Field(name="refiner", suffix="enable-checkbox", make=gr.Checkbox, default=lambda _: False),
+    Field(
+        name="refiner.checkpoint",
+        suffix="checkpoint",
+        make=gr.Dropdown,
+        default=lambda _: "",
+        options=_own((), "Choose one"),
+        said="Refiner checkpoint",
+    ),
+    _row("refiner.switch_at", "switch_at", gr.Slider, _slider((0, 1), 0.01)),
+    _row("refiner.by_sampling_steps", "refiner_switch_by_sample_steps", gr.Checkbox, {}),
+    _row("tiling", "tiling", gr.Checkbox, {}),
+    _row("emphasis", "emphasis", gr.Dropdown, {"choices": list(EMPHASIS_MODES)}),
+    _row("comma_backtrack", "comma_padding_backtrack", gr.Slider, _slider(COMMA_BACKTRACK_RANGE)),
+    _row("old_prompt_editing", "use_old_scheduling", gr.Checkbox, {}),
+    _row("noise_source", "randn_source", gr.Radio, {"choices": list(NOISE_SOURCES)}),
+    _row("sampling.ensd", "eta_noise_seed_delta", gr.Number, _number(ENSD_RANGE, 1)),
+    _row("sampling.eta", "eta", gr.Number, {**_number((0, 1), 0.01), "placeholder": "The sampler's own"}),
+    _sampling("sigma_churn", "s_churn", 0.1),
+    _sampling("sigma_noise", "s_noise", 0.001),
+    _sampling("sigma_tmin", "s_tmin", 0.01),
+    _sampling("sigma_tmax", "s_tmax", 0.1),
+    _sampling("schedule_min_sigma", "sigma_min", 0.001),
+    _sampling("schedule_max_sigma", "sigma_max", 0.001),
+    _sampling("schedule_rho", "rho", 0.1),
+    _row("sampling.discard_penultimate", "always_discard_next_to_last_sigma", gr.Checkbox, {}),
+    _row("sampling.sgm_noise_multiplier", "sgm_noise_multiplier", gr.Checkbox, {}),
+    _sampling("beta_alpha", "beta_dist_alpha", 0.01),
+    _sampling("beta_beta", "beta_dist_beta", 0.01),
+    _row("sampling.unipc_variant", "uni_pc_variant", gr.Dropdown, {"choices": list(UNIPC_VARIANTS)}),
+    _row("sampling.unipc_skip_type", "uni_pc_skip_type", gr.Dropdown, {"choices": list(UNIPC_SKIP_TYPES)}),
+    _row("sampling.unipc_order", "uni_pc_order", gr.Slider, _slider(UNIPC_ORDER_RANGE)),
+    _row("sampling.unipc_lower_order_final", "uni_pc_lower_order_final", gr.Checkbox, {}),
+    _row("guidance.ngms", "s_min_uncond", gr.Slider, _slider(GUIDANCE_RANGES["ngms"], 0.01)),
+    _row("guidance.ngms_all_steps", "s_min_uncond_all", gr.Checkbox, {}),
+    _row("guidance.skip_early", "skip_early_cond", gr.Slider, _slider(GUIDANCE_RANGES["skip_early"], 0.01)),
+    _row("guidance.rescale", "cfg_rescale", gr.Slider, _slider(GUIDANCE_RANGES["rescale"], 0.01)),
+    _row("guidance.pad_conds", "pad_cond_uncond", gr.Checkbox, {}),
+)
+
+# The fields that stand in accordions which are closed at first, by the ends of their ids.
+FOLDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "advanced": ("clip_skip", "vae", "tiling", "emphasis", "comma_backtrack", "old_prompt_editing"),
+        "sampling_options": (
+            *("noise_source", "init.noise_multiplier", "init.extra_noise"),
+            *(field.name for field in OPTIONS if field.name.startswith("sampling.")),
+        ),
+        "guidance": tuple(field.name for field in OPTIONS if field.name.startswith("guidance.")),
+    }
+)
+
 _WORDS = {"lines": 2, "max_lines": 8, "placeholder": "As in the first pass"}
 HIRES = (
     Field(name="hires", suffix="hr-checkbox", make=gr.Checkbox, default=lambda _: False),
@@ -184,6 +307,7 @@ HIRES = (
     _row("hires.schedule", "hr_scheduler", gr.Dropdown, _own(SCHEDULE_NAMES, "Use same scheduler")),
     _row("hires.checkpoint", "hr_checkpoint", gr.Dropdown, _own((), "Use same checkpoint")),
     _row("hires.cfg_scale", "hr_cfg", gr.Slider, _slider((0, HIGHEST_CFG), 0.5)),
+    _row("hires.extra_noise", "hr_extra_noise", gr.Slider, _slider(EXTRA_NOISE_RANGE, 0.01)),
     _row("hires.prompt", "hr_prompt", gr.Textbox, _WORDS),
     _row("hires.negative_prompt", "hr_neg_prompt", gr.Textbox, _WORDS),
 )
@@ -195,6 +319,8 @@ INIT = (
     _row("init.denoising_strength", "denoising_strength", gr.Slider, _slider((0, 1), 0.01)),
     _row("init.resize_mode", "resize_mode", gr.Dropdown, {"choices": list(RESIZE_MODES)}),
     _row("init.image_cfg_scale", "image_cfg_scale", gr.Slider, _slider(IMAGE_CFG_RANGE, 0.05)),
+    _row("init.noise_multiplier", "initial_noise_multiplier", gr.Slider, _slider(NOISE_MULTIPLIER_RANGE, 0.01)),
+    _row("init.extra_noise", "img2img_extra_noise", gr.Slider, _slider(EXTRA_NOISE_RANGE, 0.01)),
     Field(
         name="sizing",
         suffix="sizing",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from gradio.blocks import Block
@@ -18,12 +19,24 @@ from ui.fields import FIELDS, Field
 # How all events of the page are: no work is done in one, so it waits in no queue, and nobody else may call it.
 SHORT_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 SHOWN = 40  # characters of what is no number that the message repeats
-SWITCHES = ("hires", "init.upscale", "init.inpainting.soft")  # parts of a request that are there or not
+# Checkboxes that say whether parts of a request are there, with the places of these.
+SWITCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hires": ("hires",),
+        "init.upscale": ("init.upscale",),
+        "init.inpainting.soft": ("init.inpainting.soft",),
+        "refiner": ("refiner",),
+        "extra": ("variation", "seed_resize"),
+    }
+)
 # Texts of which nothing is a value too.
 _MAY_BE_EMPTY = frozenset(
-    {"prompt", "negative_prompt", "checkpoint"}
+    {"prompt", "negative_prompt", "checkpoint", "refiner.checkpoint"}
     | {f"hires.{name}" for name in ("prompt", "negative_prompt", "checkpoint", "sampler", "schedule")}
 )
+_SEEDS = ("seed", "variation.seed")
+_SIDES = ("width", "height")
+_OPEN = frozenset({"sampling.eta"})  # may be nothing, which is a value of its own
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,30}\s*")
 
 
@@ -62,6 +75,7 @@ class Form:
 
     def set_defaults(self, settings: Settings, suited: Mapping[str, Any]) -> None:
         """Let newly opened pages begin with these settings, and with what suits the checkpoint."""
+        self._first = (settings, suited)
         for name, component in self.components.items():
             if name in self._fields and isinstance(component, Component):
                 component.value = _first_value(self._fields[name], settings, suited)
@@ -87,24 +101,51 @@ class Form:
 
     @staticmethod
     def request(values: Mapping[str, Any]) -> GenerationRequest:
-        """The request that these values ask for. Raises `InvalidRequest` with a sentence."""
-        on = without_parts(values)
-        read = filled({name: value for name, value in on.items() if name != "seed"})
-        if "seed" in on:
-            read["seed"] = _seed(on["seed"])
-        return GenerationRequest.from_values(_nested(read))
+        """The request that these values ask for, but for styles and scripts, which make others of it. Raises
+        `InvalidRequest` with a sentence."""
+        on = {name: value for name, value in without_parts(values).items() if name.partition(".")[0] != "script"}
+        on.pop("styles", None)
+        read = filled({name: value for name, value in on.items() if name not in (*_SEEDS, *_OPEN)})
+        read |= {name: _seed(on[name]) for name in _SEEDS if name in on}
+        read |= {name: on[name] for name in _OPEN if name in on}
+        return GenerationRequest.from_values(_varied(_nested(read)))
+
+    def values_for(self, request: GenerationRequest | UpscaleRequest) -> dict[str, Any]:
+        """What the components have to hold, by their places, so that the form asks for this request; what has a part's
+        switch off is left out. The checkpoint, and what the form adopted besides, are the caller's."""
+        values = _flat(asdict(request))
+        if isinstance(request, GenerationRequest):
+            resized = request.seed_resize or ()
+            values |= {f"seed_resize.{side}": value for side, value in zip(_SIDES, resized, strict=False)}
+            values["sampling.eta"] = request.sampling.eta
+        for name, parts in SWITCHES.items():
+            values[name] = any(_within(place, part) for place in values for part in parts)
+        values |= {"seed": str(request.seed), "styles": []}  # a request has the final words
+        if "variation.seed" in values:
+            values["variation.seed"] = str(values["variation.seed"])
+        return {name: values[name] for name in self._fields if name in values}
 
     def updates(self, request: GenerationRequest | UpscaleRequest) -> dict[Block, Any]:
-        """What to set so that the form asks for this request; what has a part's switch off stays as it is. The
-        checkpoint, and what the form adopted besides, are the caller's."""
-        values = {**_flat(asdict(request)), "seed": str(request.seed)}
-        values |= {name: any(_within(place, name) for place in values) for name in SWITCHES}
-        return {self.components[name]: values[name] for name in self._fields if name in values}
+        """The same by components, to be set."""
+        return {self.components[name]: value for name, value in self.values_for(request).items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The places of all fields of this tab's own, in their order."""
+        return tuple(self._fields)
+
+    def label(self, name: str) -> str:
+        """The words of a field on the page."""
+        return self._fields[name].label if name in self._fields else label(name)
+
+    def first(self, name: str) -> Any:
+        """The value that a newly opened page begins with, before a checkpoint has a say."""
+        return self._fields[name].default(self._first[0])
 
 
 def without_parts(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values without the switches, and without those of a part that is switched off."""
-    off = [name for name in SWITCHES if not values.get(name, True)]
+    off = [part for name, parts in SWITCHES.items() if not values.get(name, True) for part in parts]
     return {
         name: value
         for name, value in values.items()
@@ -119,6 +160,19 @@ def filled(values: Mapping[str, Any], said: Callable[[str], str] = label) -> dic
         if value is None and name not in _MAY_BE_EMPTY:
             raise InvalidRequest(f"{said(name)} is empty; it needs a value.")
     return {name: "" if value is None else value for name, value in values.items()}
+
+
+def _varied(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a request without a variation of no strength, and with the size that the seed is resized from as a
+    pair. Raises `InvalidRequest` for one that has a single side."""
+    if "variation" in values and values["variation"].get("strength") == 0:
+        del values["variation"]
+    if "seed_resize" in values:
+        sides = [values["seed_resize"].get(side, 0) for side in _SIDES]
+        if any(sides) and not all(sides):
+            raise InvalidRequest(f"{label('seed_resize')} needs a width and a height, or 0 for both.")
+        values["seed_resize"] = tuple(sides) if all(sides) else None
+    return values
 
 
 def _within(name: str, part: str) -> bool:

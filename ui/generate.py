@@ -10,9 +10,13 @@ import gradio as gr
 
 from backend.any_request import Request
 from backend.app import App
-from backend.errors import UserError
+from backend.errors import InvalidRequest, UserError
+from backend.grids.grid import Grid
+from backend.grids.styled import with_styles
+from backend.request import GenerationRequest
 from backend.server.owner import owner_of, require
 from backend.server.people import Risk
+from ui.fields import FOLDED
 from ui.form import Form
 from ui.pieces import notice
 from ui.static_files import read
@@ -25,15 +29,16 @@ NAMED = 3  # of what was not queued; the others are counted
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Requests that are queued one by one, each with the name of its picture, and what became none: names with a
-    sentence."""
+    sentence. `remarks` are sentences about what they are not."""
 
-    requests: Sequence[tuple[str, Request]]
+    requests: Sequence[tuple[str, Request | Grid]]
     refused: Sequence[tuple[str, str]] = ()
+    remarks: Sequence[str] = ()
 
     def said(self, queued: int, refused: Sequence[tuple[str, str]]) -> str:
         """What to tell the person when the first `queued` requests stand in the line, and `refused` do not."""
         if not refused:
-            return ""
+            return " ".join(self.remarks)
         sentences = dict.fromkeys(sentence for _, sentence in refused)
         if not queued and len(sentences) == 1:
             return next(iter(sentences))
@@ -74,7 +79,7 @@ class Sender:
         form: Form,
         button: gr.Button,
         message: gr.HTML,
-        asked: Callable[[Mapping[str, Any]], Sequence[Request] | Batch],
+        asked: Callable[[Mapping[str, Any]], Sequence[Request | Grid] | Batch],
         js: str | None = None,
     ) -> None:
         """On each click queue what `asked` reads from the values, and say what is wrong with them if anything is."""
@@ -87,7 +92,7 @@ class Sender:
 
     def _submit(
         self,
-        asked: Callable[[Mapping[str, Any]], Sequence[Request] | Batch],
+        asked: Callable[[Mapping[str, Any]], Sequence[Request | Grid] | Batch],
         request: gr.Request,
         values: dict[str, Any],
     ) -> str:
@@ -99,11 +104,28 @@ class Sender:
         batch = wanted if isinstance(wanted, Batch) else Batch(requests=[("", each) for each in wanted])
         for queued, (_, each) in enumerate(batch.requests):
             try:
-                self._app.queue.submit(each, owner)
+                self._queue(each, owner)
             except UserError as error:  # a line that is full is so for all that follow
                 rest = [(name, str(error)) for name, _ in batch.requests[queued:]]
                 return batch.said(queued, [*rest, *batch.refused])
         return batch.said(len(batch.requests), batch.refused)
+
+    def _queue(self, wanted: Request | Grid, owner: str) -> None:
+        if isinstance(wanted, Grid):
+            self._app.grids.begin(wanted, owner)
+        elif isinstance(wanted, GenerationRequest):
+            self._app.submit(wanted, owner)
+        else:
+            self._app.queue.submit(wanted, owner)
+
+
+def with_chosen_styles(app: App, request: GenerationRequest, values: Mapping[str, Any]) -> GenerationRequest:
+    """The request with the words of the styles that are chosen in the form, so that it has the final ones. Raises
+    `InvalidRequest` for a style that is gone."""
+    names = values.get("styles") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidRequest("Styles must be a list of names.")
+    return with_styles(request, names, app.styles) if names else request
 
 
 def owner_here(request: gr.Request) -> str:
@@ -120,10 +142,15 @@ def may_here(request: gr.Request, risk: Risk) -> None:
 
 
 def remember(page: gr.Blocks, form: Form) -> None:
-    """Keep what was typed through a reload, in the browser alone; the checkpoint is remembered by the settings."""
+    """Keep what stands in the form, in the browser alone; the checkpoint is remembered by the settings."""
     kept = {name: component for name, component in form.components.items() if name not in _ELSEWHERE}
     fields: list[Any] = list(kept.values())
-    names = {"FORM_NAME": json.dumps(form.prefix), "FIELD_NAMES": json.dumps(list(kept))}
+    usual = {part: {name: form.first(name) for name in names if name in kept} for part, names in FOLDED.items()}
+    names = {
+        "FORM_NAME": json.dumps(form.prefix),
+        "FIELD_NAMES": json.dumps(list(kept)),
+        "USUAL": json.dumps(usual),
+    }
     script = read("remember.js")
     for name, text in names.items():
         script = script.replace(name, text)

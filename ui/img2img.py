@@ -9,7 +9,7 @@ from backend.app import App
 from backend.errors import InvalidRequest, UserError
 from backend.imaging.upscale import NONE
 from backend.inputs import StoredInput
-from ui import canvas_tab, controls
+from ui import canvas_tab, controls, scripts
 from ui.canvas import canvas
 from ui.form import SHORT_EVENT, Form
 from ui.generate import Actions, Batch, Sender, remember
@@ -21,7 +21,7 @@ from ui.pieces import hint, live_view, picture_files
 def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
     """Lay the tab out and tie it to the queue. `form` already has the checkpoint."""
     with gr.Row(elem_id="img2img_layout", elem_classes=["tab-layout", "with-canvas"]):
-        buttons = controls.words(form)
+        buttons = controls.words(page, app, form)
         with gr.Column(elem_id="img2img_controls", elem_classes="tab-controls"):
             form.place("init.denoising_strength")
             canvas_tab.picture_guidance(page, app, form)
@@ -36,11 +36,13 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
                 picture_files("img2img_files", most=MOST_PICTURES, folders=True)
                 _folder(page, app, form)
                 start = gr.Button("Queue them all", elem_id="img2img_batch_generate", elem_classes="queue-all")
+            controls.refiner(form)
             controls.advanced(page, app, form)
+            cost = scripts.place(app, form)
         canvas("img2img", "img2img_canvas", mask=False, box=False)
         live_view("img2img")
     form.adopt(FOLDER, gr.Textbox(visible=False, elem_id="img2img_folder"))
-    canvas_tab.tie(app, form, sender, buttons)
+    canvas_tab.tie(app, form, sender, buttons, cost)
 
     script = canvas_tab.script(form, FOLDER, "withFiles")
     sender.tie(form, start, buttons.message, lambda values: _batch(app, form, values), js=script)

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from backend.app import App
-from ui import canvas_tab, controls
+from ui import canvas_tab, controls, scripts
 from ui.canvas import canvas
 from ui.form import Form
 from ui.generate import Actions, Sender, remember
@@ -19,7 +19,7 @@ SOFT = (
 def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
     """Lay the tab out and tie it to the queue. `form` already has the checkpoint."""
     with gr.Row(elem_id="inpaint_layout", elem_classes=["tab-layout", "with-canvas", "wide-canvas"]):
-        buttons = controls.words(form)
+        buttons = controls.words(page, app, form)
         with gr.Column(elem_id="inpaint_controls", elem_classes="tab-controls"):
             form.place("init.denoising_strength")
             canvas_tab.picture_guidance(page, app, form)
@@ -30,10 +30,12 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
             controls.batch(form)
             _soft(form)
             _edges(form)
+            controls.refiner(form)
             controls.advanced(page, app, form)
+            cost = scripts.place(app, form)
         canvas("inpaint", "inpaint_canvas")
         live_view("inpaint")
-    canvas_tab.tie(app, form, sender, buttons)
+    canvas_tab.tie(app, form, sender, buttons, cost)
     remember(page, form)
     return buttons
 

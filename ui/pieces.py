@@ -6,6 +6,7 @@ would be run. Scripts put values in as text.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -44,6 +45,11 @@ def hint(words: str) -> gr.HTML:
     return gr.HTML(f'<p class="hint">{words}</p>', js_on_load=None, apply_default_css=False)
 
 
+def heading(words: str) -> gr.HTML:
+    """A quiet heading above some fields."""
+    return gr.HTML(f'<h3 class="fields-heading">{words}</h3>', js_on_load=None, apply_default_css=False)
+
+
 def told(elem_id: str) -> gr.HTML:
     """A quiet line below some fields; its value is plain text, and empty while there is nothing to say."""
     return piece("said.html", elem_id, script="notice", value="")
@@ -64,7 +70,10 @@ def wishes(elem_id: str) -> gr.HTML:
     """Not seen: what the page's scripts wish from Python for a picture, as events with a job's id and a picture's
     number; what they have to do themselves comes back as the value. See `ui.next_steps`."""
     # Gradio finds a component's own events by their quoted names in this text.
-    names = ("'reuse'", "'reuse_seed'", "'take'", "'vary'", "'recipe'")
+    names = (
+        *("'reuse'", "'reuse_seed'", "'take'", "'vary'", "'propose'", "'apply'", "'restore'", "'materialise'"),
+        *("'preset'", "'save_preset'"),
+    )
     sends = ", ".join(f"{name}: (wish) => trigger({name}, wish)" for name in names)
     start = (
         f"import(new URL('{BASE}/wishes.js', document.baseURI)).then((all) => all.start({{ {sends} }}, props, watch));"
@@ -77,6 +86,31 @@ def picture_files(elem_id: str, *, most: int, folders: bool = False, ask: str = 
     says so. Where there is room for one, another one takes its place. `ask` are other words for what is asked for."""
     offers = {"name": elem_id, "most": most, "folders": folders, "ask": ask}
     return _drawn("picture_files", elem_id, json.dumps(offers))
+
+
+def png_info(elem_id: str) -> gr.HTML:
+    """What a file says of how it was made, drawn by ``png_info.js`` from what `backend.server.recipes` answers."""
+    return _drawn("png_info", elem_id)
+
+
+def script_cost(tab: str, listed: Sequence[str]) -> gr.HTML:
+    """What the script of a tab will cost, and the doors to its grids, drawn by ``scripts.js``; `listed` are the axes
+    that can be filled with all their choices. Its value is ``{"sentence"}`` or ``{"problem"}``."""
+    place = _drawn(
+        "scripts",
+        f"{tab}_script_cost",
+        f"{{ ...{json.dumps({'tab': tab, 'listed': list(listed)})}, props, watch, "
+        "estimate: (about) => trigger('estimate', about) }",
+    )
+    place.elem_classes = ["script-foot"]
+    return place
+
+
+def choices_preview(tab: str) -> gr.HTML:
+    """What a prompt with wildcards and choices may become; nothing while it has none. Drawn by ``choices.js``."""
+    place = _drawn("choices", f"{tab}_choices", json.dumps({"tab": tab}))
+    place.elem_classes = ["tab-choices"]
+    return place
 
 
 def status_chip(elem_id: str) -> gr.HTML:

@@ -11,7 +11,8 @@ ROUTE = "/atelier/static"
 STYLES = (
     *("page", "form", "stage", "jobs", "history", "live_view", "lightbox", "settings", "door"),
     *("models", "models_bar", "models_card", "models_drawer", "models_panels", "models_lists", "prompt_chips"),
-    *("canvas", "canvas_tools", "canvas_proposals", "compare", "painted"),
+    *("prompt_comfort", "canvas", "canvas_tools", "canvas_proposals", "compare", "painted"),
+    *("sheet", "recipe_words", "recipes", "png_info", "scripts", "grid_sheet"),
 )
 BASE = ROUTE.lstrip("/")  # relative: it works below a proxy's path too
 # Linked, not given to Gradio as `css_paths`: it rewrites selectors, and breaks lists in :is() and what follows `body`.

@@ -1,5 +1,6 @@
 """What suits a checkpoint: the values that a form begins with, and that it takes over with another checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -31,7 +32,10 @@ def suited_values(record: ModelRecord | None, settings: Settings) -> dict[str, A
     return values if suggested == PLAIN else {**values, **asdict(suggested)}
 
 
-def followed(values: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What of `values` changes when what suits goes from `before` to `after`."""
-    same = [group for group in GROUPS if all(values[name] == before[name] for name in group)]
+def followed(values: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `values` changes when what suits goes from `before` to `after`: of what belongs together all, and only
+    while all of it is as suited before."""
+    alone = tuple((name,) for name in values if name not in NAMES)
+    groups = [group for group in (*GROUPS, *alone) if all(name in values for name in group)]
+    same = [group for group in groups if all(values[name] == before[name] for name in group)]
     return {name: after[name] for group in same for name in group if after[name] != before[name]}

@@ -1,5 +1,6 @@
 """The tab that makes pictures from words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -8,25 +9,33 @@ from backend.app import App
 from backend.errors import InvalidRequest
 from backend.imaging.upscale import NONE
 from backend.init_image import LATENT_UPSCALERS, HiresFix
-from ui import controls
+from backend.request import GenerationRequest
+from ui import controls, scripts
 from ui.form import SHORT_EVENT, Form
-from ui.generate import Actions, Sender, remember
+from ui.generate import Actions, Sender, remember, with_chosen_styles
 from ui.pieces import hint, live_view, told
 
 
 def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
     """Lay the tab out and tie it to the queue. `form` already has the checkpoint."""
     with gr.Row(elem_id="txt2img_layout", elem_classes="tab-layout"):
-        buttons = controls.words(form)
+        buttons = controls.words(page, app, form)
         with gr.Column(elem_id="txt2img_controls", elem_classes="tab-controls"):
             controls.sampling(form)
             controls.size(page, form)
             controls.seed(form)
             controls.batch(form)
             _hires(page, app, form)
+            controls.refiner(form)
             controls.advanced(page, app, form)
+            cost = scripts.place(app, form)
         live_view("txt2img")
-    sender.tie(form, buttons.generate, buttons.message, lambda values: [form.request(values)])
+
+    def one(values: Mapping[str, Any]) -> GenerationRequest:
+        return with_chosen_styles(app, form.request(values), values)
+
+    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, one))
+    scripts.tell_cost(app, form, one, cost)
     remember(page, form)
     return buttons
 
@@ -49,7 +58,9 @@ def _hires(page: gr.Blocks, app: App, form: Form) -> None:
                 form.place("hires.sampler")
                 form.place("hires.schedule")
             checkpoint: Any = form.place("hires.checkpoint")
-            form.place("hires.cfg_scale")
+            with gr.Row(elem_classes="pair"):
+                form.place("hires.cfg_scale")
+                form.place("hires.extra_noise")
             form.place("hires.prompt")
             form.place("hires.negative_prompt")
             hint("What is empty or 0 is as in the first pass.")

@@ -88,10 +88,11 @@ def denoiser_for(
     shown: Shown | None = None,
     size: tuple[int, int] | None = None,
     steps: int | None = None,
+    apart: bool = False,
 ) -> GuidedDenoiser:
     """The denoiser that makes the pictures of `request`, of which `words` are the `conditionings`, at the noise levels
     of `table`; `shown` is the picture that its UNet may look at, `size` as in `conditionings`. `steps` are those that
-    it takes, if they are not the request's."""
+    it takes, if they are not the request's. `apart` is as in `GuidedDenoiser`."""
     latent = family.latent_format
     if shown is None:
         picture = no_picture(networks, latent, *(size or (request.width, request.height)))
@@ -106,7 +107,9 @@ def denoiser_for(
         calls=calls_of(request, steps or request.steps),
         by_timestep=sampler.unit_variance,
     )
-    return GuidedDenoiser(networks.unet, table, words, guide, prediction=networks.prediction, picture=picture)
+    return GuidedDenoiser(
+        networks.unet, table, words, guide, prediction=networks.prediction, picture=picture, apart=apart
+    )
 
 
 def _is_asked(request: GenerationRequest, weights: list[float]) -> bool:

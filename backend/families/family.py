@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backend.model_manager.header import Header
 from backend.model_manager.identity import Prediction
+from backend.sampling.aligned import AlignedFor
 
 if TYPE_CHECKING:  # a family is looked up before torch is loaded
     from torch import Tensor, nn
@@ -74,6 +75,7 @@ class Family:
     encoded, in the order in which their contexts are put side by side. `sizes(width, height, negative=...)` are the
     numbers that the UNet is told about a picture (SDXL's micro-conditioning). With `empty_negative_is_zero` an empty
     negative prompt is no words at all, as in AUTOMATIC1111. A `full_precision_vae` overflows in float16.
+    `aligned_for` says which of the published levels "Align Your Steps" and its kin are for it.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Family:
     empty_negative_is_zero: bool = False
     full_precision_vae: bool = False
     native_size_of_v: int = 0
+    aligned_for: AlignedFor = "sd1"
 
     def build(self, header: Header, tensors: "Mapping[str, Tensor]") -> "Networks":
         """Networks that hold the file's own tensors, in its precision, on the CPU: nothing is initialised and nothing

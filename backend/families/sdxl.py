@@ -90,6 +90,7 @@ SDXL = Family(
     sizes=sizes,
     empty_negative_is_zero=True,
     full_precision_vae=True,
+    aligned_for="sdxl",
 )
 SDXL_REFINER = Family(
     name="sdxl-refiner",
@@ -104,4 +105,5 @@ SDXL_REFINER = Family(
     sizes=refiner_sizes,
     empty_negative_is_zero=True,
     full_precision_vae=True,
+    aligned_for="sdxl",
 )

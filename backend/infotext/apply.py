@@ -54,8 +54,6 @@ REASONS = {
     "Distilled CFG Scale": "It is for families that Atelier does not run.",
     "Face restoration": "There is no face restoration.",
     "Pad conds v0": "Prompts are made equally long in A1111's newer way only.",
-    "Noise multiplier": "The first noise is always taken as it is.",
-    "Extra noise": "The first noise is always taken as it is.",
     "Script": "The picture was made by a script; its own values were read.",
 }
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, MAKER_NOTE, USER_COMMENT
+from backend.outputs import EXIF_IFD, IMAGE_DESCRIPTION, IMAGE_HISTORY, MAKER_NOTE, USER_COMMENT
 
 LONGEST_TEXT = 1024 * 1024  # bytes of one text
 LONGEST_TEXTS = 8 * LONGEST_TEXT  # of all: a graph and its picture on the canvas come as two
@@ -156,6 +156,7 @@ def _exif(block: bytes) -> dict[str, str]:
         return {}
     found = {name: exif.get(tag) for name, tag in TEXT_TAGS.items()}
     found["UserComment"] = user_comment(inner.get(USER_COMMENT))
+    found["ImageHistory"] = inner.get(IMAGE_HISTORY)
     note = inner.get(MAKER_NOTE)
     found["MakerNote"] = note.decode("utf-8", errors="replace").rstrip("\0") if isinstance(note, bytes) else note
     return {name: text for name, text in found.items() if isinstance(text, str) and 0 < len(text) <= LONGEST_TEXT}

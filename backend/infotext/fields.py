@@ -140,6 +140,7 @@ HIRES: tuple[Row, ...] = (
     _row("Denoising strength", "hires.denoising_strength", float),
     _row("Hires upscale", "hires.scale", float),
     _row("Hires steps", "hires.steps", whole),
+    _row("Extra noise", "hires.extra_noise", float),
     _row("Hires prompt", "hires.prompt"),
     _row("Hires negative prompt", "hires.negative_prompt"),
     _row(("Hires CFG Scale", "Hires CFG scale"), "hires.cfg_scale", float),
@@ -147,6 +148,8 @@ HIRES: tuple[Row, ...] = (
 IMAGE: tuple[Row, ...] = (
     _row("Denoising strength", "init.denoising_strength", float),
     _row("Image CFG scale", "init.image_cfg_scale", float),
+    _row("Noise multiplier", "init.noise_multiplier", float),
+    _row("Extra noise", "init.extra_noise", float),
     _row("Resize mode", "init.resize_mode"),
     _row("Mask mode", "init.inpainting.inverted", _inverted),
     _row("Mask blur", "init.inpainting.mask_blur", whole),

@@ -42,7 +42,7 @@ REQUEST_KEYS = frozenset(
         *("Beta scheduler alpha", "Beta scheduler beta", "SGM noise multiplier", "SGM noise multplier"),
         *("UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final"),
         *("NGMS", "NGMS all steps", "Skip Early CFG", "CFG Rescale", "CFG rescale", "Pad conds"),
-        *("Old prompt editing timelines", "Comma padding backtrack"),
+        *("Old prompt editing timelines", "Comma padding backtrack", "Noise multiplier", "Extra noise"),
     }
 )
 
@@ -50,9 +50,10 @@ REQUEST_KEYS = frozenset(
 FOREIGN_KEYS = frozenset(
     {
         *("Distilled CFG Scale", "Hires Distilled CFG Scale", "Hires refiner", "Face restoration", "FP8 weight"),
-        *("Cache FP16 weight for LoRA", "Token merging ratio", "Token merging ratio hr", "Noise multiplier"),
-        *("Extra noise", "Downcast alphas_cumprod", "Noise Schedule", "Pad conds v0", "VAE Encoder", "VAE Decoder"),
+        *("Cache FP16 weight for LoRA", "Token merging ratio", "Token merging ratio hr"),
+        *("Downcast alphas_cumprod", "Noise Schedule", "Pad conds v0", "VAE Encoder", "VAE Decoder"),
         *("Hypernet", "Script", "X Type", "X Values", "Y Type", "Y Values", "Z Type", "Z Values"),
+        *("Fixed X Values", "Fixed Y Values", "Fixed Z Values"),
         *("Postprocess upscale by", "Postprocess upscale to", "Postprocess upscaler", "Postprocess upscaler 2"),
         *("Postprocess upscaler 2 visibility", "Postprocess crop to", "Max side length", "GFPGAN visibility"),
         *("CodeFormer visibility", "CodeFormer weight", "Diffusion in Low Bits", "Color correction"),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from backend.infotext.stealth import read_stealth
 from backend.infotext.values import Infotext
 from backend.infotext.versions import origin_of
 from backend.infotext.write import PROGRAM
-from backend.outputs import MADE_WITH, PARAMETERS, REQUEST
+from backend.outputs import ENLARGED, MADE_WITH, PARAMETERS, REQUEST
 
 A1111 = "AUTOMATIC1111"
 TEXT = "text"  # the origin of a prompt without parameters
@@ -27,7 +27,8 @@ class Recipe:
 
     `origin` is the program, ``AUTOMATIC1111``, ``Forge``, ``ComfyUI`` and so on; `place` where in the file it stood;
     `text` what stood there; `infotext` the same as values in A1111's words. `request` and `made_with` are Atelier's own
-    JSON, empty for the pictures of others. `not_understood` are sentences about what was there and was not read.
+    JSON, empty for the pictures of others, and `enlarged` that of what Extras did to the picture, if it did.
+    `not_understood` are sentences about what was there and was not read.
     """
 
     origin: str
@@ -36,6 +37,7 @@ class Recipe:
     infotext: Infotext
     request: str = ""
     made_with: str = ""
+    enlarged: str = ""
     not_understood: tuple[str, ...] = ()
 
 
@@ -51,7 +53,8 @@ def read_recipe(source: bytes | Path) -> Recipe | None:
     for place, texts in _places(found):
         recipe = _read(texts, place, found.size)
         if recipe is not None:
-            return recipe
+            enlarged = texts.get("ImageHistory" if place == "Exif" else ENLARGED, "")
+            return replace(recipe, enlarged=enlarged if enlarged.startswith("{") else "")
     hidden = read_stealth(source) if found.kind in ("PNG", "WEBP") else ""
     return _of_hidden(hidden, found.size) if hidden else None
 

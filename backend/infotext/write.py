@@ -6,6 +6,8 @@ from dataclasses import asdict
 from backend.infotext.provenance import VERSION, FileHashes
 from backend.infotext.values import Infotext, plain
 from backend.init_image import RESIZE_MODES, HiresFix, InitImage
+from backend.prompt.grammar import uncommented
+from backend.prompt.passage import Passage
 from backend.request import GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
@@ -17,14 +19,17 @@ SHORT_OF_MANY = 12  # digits where a list of hashes is written
 PLAIN_SCHEDULE = "Uniform"  # for which Automatic stays Automatic
 UNWRITTEN_SOURCE = "GPU"  # A1111 leaves RNG out for it
 
-# In the order in which A1111 comes upon them: when it computes the schedule, prepares the sampler, and samples.
-_SAMPLING_KEYS = {
+# In the order in which A1111 comes upon them: when it computes the schedule,
+_SCHEDULE_KEYS = {
     "discard_penultimate": "Discard penultimate sigma",
     "schedule_min_sigma": "Schedule min sigma",
     "schedule_max_sigma": "Schedule max sigma",
     "schedule_rho": "Schedule rho",
     "beta_alpha": "Beta schedule alpha",
     "beta_beta": "Beta schedule beta",
+}
+# prepares the sampler, and samples.
+_SAMPLING_KEYS = {
     "sgm_noise_multiplier": "SGM noise multiplier",
     "sigma_churn": "Sigma churn",
     "sigma_tmin": "Sigma tmin",
@@ -42,6 +47,9 @@ _GUIDANCE_KEYS = {
     "rescale": "CFG Rescale",
     "pad_conds": "Pad conds",
 }
+
+
+USUAL_PICTURE = InitImage(picture="0" * 64)  # whichever it is
 
 
 def write_infotext(
@@ -83,10 +91,16 @@ def write_infotext(
         **_words(request),
         **_sampling(request),
         **_refiner(request, files),
+        **_template(request),
         "Version": f"{PROGRAM} {VERSION}",
     }
-    said = Infotext(prompt=request.prompt, negative_prompt=request.negative_prompt)
+    said = Infotext(prompt=_written(request.prompt), negative_prompt=_written(request.negative_prompt))
     return said.with_pairs(pairs).text
+
+
+def _written(prompt: str) -> str:
+    """A prompt as A1111 has it in its texts: without comments."""
+    return uncommented(Passage.of(prompt)).text
 
 
 def _file(name: str) -> str:
@@ -143,12 +157,14 @@ def _painting(init: InitImage) -> dict[str, object]:
             pairs |= {"Inpaint area": inpainting.area, "Masked area padding": inpainting.padding}
         if inpainting.masked_content != "original":
             pairs["Masked content"] = inpainting.masked_content
-        if inpainting.soft is not None:
-            pairs["Soft inpainting enabled"] = True
-            for name, value in asdict(inpainting.soft).items():
-                pairs[f"Soft inpainting {name.replace('_', ' ')}"] = plain(value)
+    pairs["Noise multiplier"] = _unusual(init, USUAL_PICTURE, "noise_multiplier")
+    if inpainting is not None and inpainting.soft is not None:
+        pairs["Soft inpainting enabled"] = True
+        for name, value in asdict(inpainting.soft).items():
+            pairs[f"Soft inpainting {name.replace('_', ' ')}"] = plain(value)
     if init.upscale is not None:
         return {
+            "Noise multiplier": pairs["Noise multiplier"],
             "SD upscale overlap": init.upscale.overlap,
             "SD upscale upscaler": init.upscale.upscaler,
             "SD upscale by": plain(init.upscale.scale),
@@ -165,8 +181,10 @@ def _second_pass(request: GenerationRequest, hires: HiresFix, files: FileHashes,
     pairs = {
         "Hires checkpoint": hires.checkpoint and _title(hires.checkpoint, files.hires_checkpoint),
         "Hires sampler": hires.sampler if hires.sampler != request.sampler else "",
-        "Hires prompt": hires.prompt if hires.prompt != request.prompt else "",
-        "Hires negative prompt": hires.negative_prompt if hires.negative_prompt != request.negative_prompt else "",
+        "Hires prompt": _written(hires.prompt) if hires.prompt != request.prompt else "",
+        "Hires negative prompt": (
+            _written(hires.negative_prompt) if hires.negative_prompt != request.negative_prompt else ""
+        ),
         "Hires CFG Scale": plain(hires.cfg_scale) if hires.cfg_scale else "",
         "Hires schedule type": _second_schedule(request, hires, schedule),
         "Hires upscale": "" if hires.width or hires.height else plain(hires.scale),
@@ -201,16 +219,35 @@ def _words(request: GenerationRequest) -> dict[str, object]:
     }
 
 
+def _template(request: GenerationRequest) -> dict[str, object]:
+    """What the words were drawn from, under the keys of Dynamic Prompts."""
+    template = request.template
+    if template is None:
+        return {}
+    negative = template.negative_prompt if template.negative_prompt != request.negative_prompt else None
+    return {"Template": template.prompt, "Negative Template": negative}
+
+
 def _sampling(request: GenerationRequest) -> dict[str, object]:
-    pairs = {key: _unusual(request.sampling, SamplingOptions(), name) for name, key in _SAMPLING_KEYS.items()}
+    pairs = _unusual_ones(request.sampling, SamplingOptions(), _SCHEDULE_KEYS)
     if request.schedule == "Beta":
         pairs["Beta schedule alpha"] = plain(request.sampling.beta_alpha)
         pairs["Beta schedule beta"] = plain(request.sampling.beta_beta)
+    if request.init is not None:
+        pairs["Extra noise"] = _unusual(request.init, USUAL_PICTURE, "extra_noise")
+    pairs |= _unusual_ones(request.sampling, SamplingOptions(), _SAMPLING_KEYS)
     eta = request.sampling.eta
     in_timesteps = find_sampler(request.sampler).unit_variance
     if eta is not None and eta != (0.0 if in_timesteps else 1.0):
         pairs["Eta DDIM" if in_timesteps else "Eta"] = plain(eta)
-    return pairs | {key: _unusual(request.guidance, Guidance(), name) for name, key in _GUIDANCE_KEYS.items()}
+    pairs |= _unusual_ones(request.guidance, Guidance(), _GUIDANCE_KEYS)
+    if request.hires is not None:
+        pairs["Extra noise"] = _unusual(request.hires, HiresFix(), "extra_noise")
+    return pairs
+
+
+def _unusual_ones(part: object, usual: object, keys: Mapping[str, str]) -> dict[str, object]:
+    return {key: _unusual(part, usual, name) for name, key in keys.items()}
 
 
 def _unusual(part: object, usual: object, name: str) -> object:

@@ -112,12 +112,14 @@ class Catalog:
         """The names of those that can be used."""
         return [record.name for record in self.records(kind) if not record.problem]
 
-    def find(self, name: str, kind: Kind = Kind.CHECKPOINT) -> ModelRecord:
+    def find(self, name: str, kind: Kind = Kind.CHECKPOINT, *, look: bool = True) -> ModelRecord:
         """The model of that name, with or without suffix and A1111's ` [hash]`; for no name the starter, else the
-        first. Raises `ModelFileError` if there is none, or if it cannot be used."""
-        self._look()
+        first. Without `look` the disk is not asked, and what is known is believed. Raises `ModelFileError` if there is
+        none, or if it cannot be used."""
+        if look:
+            self._look()
         record = self._shelves.named(name, kind)
-        if record is None or not _is_as_it_was(record):
+        if look and (record is None or not _is_as_it_was(record)):
             # That there is none is believed only after a look at everything.
             self.refresh()
             record = self._shelves.named(name, kind)

@@ -305,7 +305,10 @@ class Residency:
                 family=family,
                 networks=networks,
                 tokenizer=clip_tokenizer(),
-                table=SigmaTable(family.alphas_cumprod(zero_terminal_snr=reading.zero_terminal_snr).tolist()),
+                table=SigmaTable(
+                    family.alphas_cumprod(zero_terminal_snr=reading.zero_terminal_snr).tolist(),
+                    aligned_for=family.aligned_for,
+                ),
                 device=self.device.place,
                 sha256=self._hashes.sha256(known.record),
                 contents=contents,

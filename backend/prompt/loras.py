@@ -5,6 +5,7 @@ from backend.model_manager.catalog import Catalog
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import ModelRecord, misfit
 from backend.prompt.grammar import LoraToken, Problem, read_prompt
+from backend.prompt.problems import MOST_PROBLEMS
 
 
 def named_loras(prompt: str, catalog: Catalog, checkpoint: ModelRecord) -> list[tuple[LoraToken, ModelRecord]]:
@@ -24,11 +25,29 @@ def named_loras(prompt: str, catalog: Catalog, checkpoint: ModelRecord) -> list[
 
 
 def unknown_loras(prompt: str, catalog: Catalog) -> tuple[Problem, ...]:
-    """The tokens of a prompt that name what is not there, or cannot be used, each with the sentence."""
+    """The tokens of a prompt that name what is not there, or cannot be used, each with the sentence, at most
+    the first `MOST_PROBLEMS`.
+
+    This is asked while somebody types, so the disk is not; until all models were looked at once nothing is unknown.
+    """
+    if not catalog.wait(0):
+        return ()
     found: list[Problem] = []
+    said: dict[str, str] = {}
     for token in read_prompt(prompt).loras:
-        try:
-            catalog.find(token.name, Kind.LORA)
-        except ModelFileError as error:
-            found.append(Problem(message=str(error), start=token.start, end=token.end))
+        if token.name not in said:
+            said[token.name] = _against(token.name, catalog)
+        if said[token.name]:
+            found.append(Problem(message=said[token.name], start=token.start, end=token.end))
+        if len(found) == MOST_PROBLEMS:
+            break
     return tuple(found)
+
+
+def _against(name: str, catalog: Catalog) -> str:
+    """Why no LoRA of this name can be used; empty where one can."""
+    try:
+        catalog.find(name, Kind.LORA, look=False)
+    except ModelFileError as error:
+        return str(error)
+    return ""

@@ -17,11 +17,11 @@ _NUMBER = re.compile(r"[+-]?[.\d]+")
 _LONGEST_QUOTE = 40
 
 
-def problems_in(prompt: str, *, negative: bool = False) -> tuple[Problem, ...]:
+def problems_in(prompt: str, *, negative: bool = False, literal: bool = False) -> tuple[Problem, ...]:
     """What is wrong in a prompt, in the order in which it stands there, at most the first `MOST_PROBLEMS`.
 
     Tokens of networks are among it, and stop a generation (`ReadPrompt.check`). In a negative prompt they are words,
-    and so is ``AND``.
+    and so is ``AND``. With `literal` brackets weigh nothing, so that none of them can be wrong.
     """
     words = words_in(prompt, negative=negative)
     found: list[Problem] = []
@@ -40,7 +40,7 @@ def problems_in(prompt: str, *, negative: bool = False) -> tuple[Problem, ...]:
             said = f"The number at the end makes all of the prompt count {parts[0].weight:g} times: put a comma there."
             found.append(Problem(message=said, start=at[0], end=at[1]))
     for passage in passages:
-        found += _of_brackets(passage)
+        found += [] if literal else _of_brackets(passage)
         found += [
             _problem(fault.message, passage, fault.start, fault.end) for fault in read_editing(passage.text).faults
         ]

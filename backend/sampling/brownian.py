@@ -1,18 +1,17 @@
-"""torchsde's Brownian tree, drawing its normal numbers from Philox.
+"""torchsde's Brownian tree, drawing its normal numbers from where it is told.
 
 torchsde takes them from a function of its module, which others replace for the whole process. Here the tree is made of
 nodes of our own class instead, so nothing global changes and two trees cannot disturb each other. The three members
 that are overridden or read are private to torchsde; `tests/test_noise.py` compares the values with its own tree.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchsde._brownian import brownian_interval
-
-from backend.sampling.noise import PhiloxGenerator
 
 _DIGITS = 6  # torchsde.BrownianTree stops halving at 1e-6 and takes times as rounded to that
 _POOL_SIZE = 24  # and this much entropy for its seeds
@@ -41,19 +40,26 @@ class _Root(_Node, brownian_interval.BrownianInterval):
     `_KEPT` draws leaves a third of the drawing (660 of 2084 draws in 20 steps of DPM++ SDE).
     """
 
-    def __init__(self, *, size: tuple[int, ...], dtype: torch.dtype, **options: Any) -> None:
-        def draw(seed: int) -> Tensor:
-            return torch.from_numpy(PhiloxGenerator(seed).randn(size)).to(dtype)
-
+    def __init__(self, draw: Callable[[int], Tensor], **options: Any) -> None:
         self.normals = lru_cache(maxsize=_KEPT)(draw)
-        super().__init__(size=size, dtype=dtype, device=torch.device("cpu"), **options)
+        super().__init__(device=torch.device("cpu"), **options)
 
 
-class PhiloxBrownianTree:
-    """A Brownian path on [start, end] of tensors of `size`, on the CPU, determined by `seed` alone."""
+class BrownianTree:
+    """A Brownian path on [start, end] of tensors of `size`, on the CPU. `draw(seed)` gives normal numbers of that size
+    and `dtype`; the path is determined by `seed` and by them."""
 
-    def __init__(self, start: float, end: float, size: tuple[int, ...], dtype: torch.dtype, seed: int) -> None:
+    def __init__(
+        self,
+        start: float,
+        end: float,
+        size: tuple[int, ...],
+        dtype: torch.dtype,
+        seed: int,
+        draw: Callable[[int], Tensor],
+    ) -> None:
         self._root = _Root(
+            draw,
             t0=start,
             t1=end,
             size=size,

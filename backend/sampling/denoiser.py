@@ -129,10 +129,13 @@ class GuidedDenoiser:
         *,
         prediction: Prediction = "epsilon",
         picture: Tensor | None = None,
+        apart: bool = False,
     ):
         """Without a negative prompt in `words` only the prompt is asked. `picture`, (1, channels, height, width), is
         what a UNet with more input channels sees beside the noisy latents. With an image CFG scale other than 1,
         guidance goes from no picture, all zeros, to the picture with it, and from there to the words with the other.
+        With `apart` the pictures of a batch go through the network one after the other: kernels add up in another
+        order in larger batches, so each is then, to the bit, the one that is made alone.
         """
         self.call = 0
         self.last_uncond: Tensor | None = None
@@ -142,6 +145,7 @@ class GuidedDenoiser:
         self._words = words
         self._guide = guide
         self._clean = CLEAN[prediction]
+        self._apart = apart
         self._picture = None if picture is None else picture.to(self._dtype)
         scale = guide.image_cfg_scale
         edits = words.uncond is not None and picture is not None and scale is not None and scale != 1
@@ -193,10 +197,14 @@ class GuidedDenoiser:
         """The clean pictures that the network guesses, one for each conditioning."""
         inputs = (x * (sigma * sigma + 1) ** -0.5).to(self._dtype)
         t = torch.tensor(self._table.sigma_to_t(sigma), dtype=torch.float32, device=x.device)
+        groups = inputs.split(1 if self._apart else len(inputs))
         guesses: list[Tensor] = []
         for batch in batches:
-            output = self._unet(batch.beside(inputs), t, **batch.arguments(len(x)), return_dict=False)[0]
-            guesses += [self._clean(x, part.to(x.dtype), sigma) for part in output.chunk(len(batch))]
+            outputs = [
+                self._unet(batch.beside(some), t, **batch.arguments(len(some)), return_dict=False)[0] for some in groups
+            ]
+            output = torch.cat([each.unflatten(0, (len(batch), -1)) for each in outputs], dim=1)
+            guesses += [self._clean(x, part.to(x.dtype), sigma) for part in output]
         return guesses
 
     def _batches(self, conds: Sequence[Conditioning], uncond: Conditioning | None) -> list[_Batch]:

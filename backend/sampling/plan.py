@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from backend.errors import InvalidRequest
 from backend.sampling.samplers import Sampler
 from backend.sampling.schedules import DEFAULTS, SigmaTable, find_schedule, is_automatic
@@ -13,21 +15,24 @@ from backend.sampling_options import SamplingOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
+ALPHAS = (0.999, 0.005)  # about where every table begins and ends
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a sampler does with a number of steps.
 
     `sigmas` are the levels that its solver is given. Noise of variance 1 is multiplied by `first` where there is
-    nothing else, and put on clean latents at the level `noised_at`, which are then multiplied by `scale`. `span` are
-    the smallest and the largest level of the whole schedule, also where only its end is sampled: a Brownian path lives
-    there.
+    nothing else, and put on clean latents at the level `noised_at`, which are then multiplied by `scale`; what is put
+    on besides is multiplied by `beside`. `span` are the smallest and the largest level of the whole schedule, also
+    where only its end is sampled: a Brownian path lives there.
     """
 
     sigmas: list[float]
     first: float
     noised_at: float
     scale: float
+    beside: float
     span: tuple[float, float]
 
     @property
@@ -35,9 +40,13 @@ class Plan:
         """How many steps `on_step` is told of."""
         return len(self.sigmas) - 1
 
-    def start(self, noise: "Tensor", clean: "Tensor | None" = None) -> "Tensor":
-        """What sampling begins with: noise of variance 1, or clean latents and noise."""
-        return noise * self.first if clean is None else (clean + noise * self.noised_at) * self.scale
+    def start(self, noise: "Tensor", clean: "Tensor | None" = None, extra: float = 0.0) -> "Tensor":
+        """What sampling begins with: noise of variance 1, or clean latents and noise; of that `extra` times as much
+        more than the level asks for."""
+        if clean is None:
+            return noise * self.first
+        x = (clean + noise * self.noised_at) * self.scale
+        return x + noise * (extra * self.beside) if extra else x
 
 
 def plan_for(
@@ -72,8 +81,17 @@ def plan_for(
         first=first,
         noised_at=noised_at,
         scale=scale,
+        beside=first if sampler.unit_variance else 1.0,  # A1111 puts it on latents as the sampler has them
         span=(min(sigma for sigma in whole if sigma > 0), max(whole)),
     )
+
+
+def steps_taken(
+    sampler: Sampler, schedule: str, steps: int, options: SamplingOptions = DEFAULTS, *, taken: int | None = None
+) -> int:
+    """How many steps the plan has, which is the same for every checkpoint. Raises as `plan_for`."""
+    any_table = SigmaTable(np.linspace(*ALPHAS, TRAINING_TIMESTEPS))
+    return plan_for(sampler, schedule, steps, any_table, options, taken=taken).steps
 
 
 def sigmas_for(

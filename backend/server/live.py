@@ -36,6 +36,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from backend.app import App
 from backend.errors import InvalidRequest, UserError
 from backend.events import ENDINGS, Failed, ImageReady, Loading, Notice, Progress
+from backend.grids.request import GridRequest
 from backend.jobs import Job
 from backend.server.model_works import works
 from backend.server.owner import owner_of, require
@@ -319,6 +320,7 @@ def _rows(jobs: list[Job], places: dict[str, int]) -> Iterator[dict[str, Any]]:
             "height": request.height,
             "seed": str(request.seed),  # JavaScript's numbers end at 2**53
             "count": request.pictures,
+            "grid": request.place if isinstance(request, GridRequest) else "",
         }
 
 

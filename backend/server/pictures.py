@@ -1,5 +1,6 @@
 """A job's pictures over HTTP: the file as it was saved, and small ones for lists. Only for the job's owner."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -29,27 +30,32 @@ def router(app: App) -> APIRouter:
             path = _find(app, owner_of(request), job_id, index).path
         except UserError as error:
             return PlainTextResponse(str(error), status_code=404)
-        try:
-            state = state_of(path)
-            etag = f'"{state[0]:x}-{state[1]:x}-{thumb}"'
-            headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-            if thumb:
-                headers["Cache-Control"] = f"private, max-age={AN_HOUR}"
-            if request.headers.get("if-none-match") == etag:
-                return Response(status_code=304, headers=headers)
-            if thumb:
-                return Response(thumbs.of(path, state, thumb), media_type="image/webp", headers=headers)
-            if download:
-                headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
-            # At once, so that a file which goes away meanwhile is either whole or gone.
-            return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix], headers=headers)
-        except UserError as error:
-            return PlainTextResponse(str(error), status_code=404)
-        except OSError:
-            gone = f"{path.name} is no longer in {path.parent}: it was moved or deleted."
-            return PlainTextResponse(gone, status_code=404)
+        return served(request, path, thumbs, download=download, thumb=thumb)
 
     return routes
+
+
+def served(request: Request, path: Path, thumbs: Thumbs, *, download: bool, thumb: int) -> Response:
+    """A saved picture: the file itself, or, with a longer side of `thumb` pixels, a small one."""
+    try:
+        state = state_of(path)
+        etag = f'"{state[0]:x}-{state[1]:x}-{thumb}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+        if thumb:
+            headers["Cache-Control"] = f"private, max-age={AN_HOUR}"
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        if thumb:
+            return Response(thumbs.of(path, state, thumb), media_type="image/webp", headers=headers)
+        if download:
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
+        # At once, so that a file which goes away meanwhile is either whole or gone.
+        return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix], headers=headers)
+    except UserError as error:
+        return PlainTextResponse(str(error), status_code=404)
+    except OSError:
+        gone = f"{path.name} is no longer in {path.parent}: it was moved or deleted."
+        return PlainTextResponse(gone, status_code=404)
 
 
 def _find(app: App, owner: str, job_id: str, index: int) -> ImageReady:

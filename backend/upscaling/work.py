@@ -10,7 +10,7 @@ from backend.events import ImageReady, Loading, Notice, Progress
 from backend.imaging.upscale import Upscalers
 from backend.inputs import Inputs
 from backend.jobs import Job
-from backend.outputs import Outputs
+from backend.outputs import ENLARGED, Outputs
 from backend.upscaling.fitting import in_tiles_that_fit
 from backend.upscaling.metadata import POSTPROCESSING, Metadata, postprocessing, read_metadata, with_postprocessing
 from backend.upscaling.request import UpscaleRequest
@@ -62,7 +62,7 @@ class Upscaling:
             made,
             infotext=infotext,
             request=original.request or request.to_json(),
-            chunks={**original.others, POSTPROCESSING: done},
+            chunks={**original.others, POSTPROCESSING: done, ENLARGED: request.to_json()},
         )
         job.emit(
             ImageReady(

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from backend.app import App, Options
 from backend.paths import ROOT
-from backend.server import inputs, live, models, pictures
+from backend.server import grids, inputs, live, models, pictures, prompts, recipes
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
 from ui.app import mount
@@ -119,6 +119,9 @@ class Studio:
         web.include_router(pictures.router(self.app))
         web.include_router(models.router(self.app))
         web.include_router(inputs.router(self.app))
+        web.include_router(prompts.router(self.app))
+        web.include_router(recipes.router(self.app))
+        web.include_router(grids.router(self.app))
         self._server = uvicorn.Server(
             uvicorn.Config(Guard(mount(web, self.app)), port=0, log_level="warning", ws="websockets-sansio")
         )

@@ -18,7 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from bench.catalog import SD1_BLOCKS, Shapes, lora, table
 from tests.browser.conftest import PATIENCE, Witness, program
-from tests.browser.test_page import CONTRAST, LOOKS, NAMELESS
+from tests.browser.test_page import CONTRAST, LOOKS, NAMELESS, go_to
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE)
@@ -142,7 +142,7 @@ def await_starter(address: str) -> None:
 
 def open_tab(witness: Witness, library: Library, shelf: str = "LoRAs", **look: Any) -> Page:
     page = witness.open(library.address, **look)
-    page.get_by_role("tab", name="Models").click()
+    go_to(page, "models")
     expect(page.locator(".models .shelves .count").first).not_to_be_empty(timeout=4 * PATIENCE)
     open_shelf(page, shelf)
     return page

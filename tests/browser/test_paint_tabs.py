@@ -379,6 +379,7 @@ def test_a_link_on_the_prompt_is_no_picture_but_one_of_ours_is(studio: Studio, w
     address = page.evaluate("document.querySelector('.history img').src")
     assert job.id in address
     assert page.evaluate(LINK, address) is True
+    page.locator("dialog.recipe-sheet").get_by_role("button", name="Apply all").click()
     expect(words(page, "txt2img_prompt")).to_have_value("a lighthouse")
 
 
@@ -504,6 +505,7 @@ def test_a_picture_on_the_prompt_gives_its_parameters(studio: Studio, witness: W
     words(page, "txt2img_prompt").fill("something else")
     tab(page, "img2img")
     page.evaluate(DROP, ["#img2img_prompt textarea", list(job.images[0].path.read_bytes())])
+    page.locator("dialog.recipe-sheet").get_by_role("button", name="Apply all").click()
     expect(words(page, "txt2img_prompt")).to_have_value("a lighthouse")
     expect(words(page, "txt2img_seed")).to_have_value(seed)
     expect(page.locator("#txt2img_generate")).to_be_visible()

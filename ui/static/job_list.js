@@ -1,8 +1,10 @@
 // The jobs that run, wait, or ended without having made everything.
 
 import { element, icon, iconButton, reconcile, say } from "./elements.js";
+import { cancelGrid, openGrids } from "./grid_sheet.js";
 import { shareDone } from "./stage.js";
 import { studio } from "./studio.js";
+import { complain } from "./wishes.js";
 import { about, promptOf, summary } from "./words.js";
 
 const ICON = { running: "running", queued: "waiting", failed: "failed", interrupted: "interrupted" };
@@ -51,6 +53,12 @@ export class JobList {
   }
 
   #buttons(job) {
+    if (job.grid && ["running", "queued"].includes(job.state)) {
+      return [
+        iconButton("cells", "Cells of this grid", () => openGrids(job.grid)),
+        iconButton("close", "Cancel this grid", () => cancelGrid(job.grid).catch(complain), "end"),
+      ];
+    }
     const send = (op, details = {}) => () => studio.order(op, { job: job.id, ...details });
     switch (job.state) {
       case "running":
@@ -79,6 +87,7 @@ export class JobList {
     if (job.place && begins !== null) say(row.querySelector(".place"), `Number ${place}, in ${about(begins)}`);
     else say(row.querySelector(".place"), job.place ? `Waiting, number ${place}` : "Waiting");
     // The place counts everybody's jobs; a job moves among one's own.
+    if (job.grid) return; // it stays behind its cells
     row.querySelector(".earlier").disabled = job === queued[0];
     row.querySelector(".later").disabled = job === queued.at(-1);
     for (const name of ["earlier", "later"]) row.querySelector(`.${name}`).hidden = queued.length === 1;

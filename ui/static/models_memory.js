@@ -19,6 +19,7 @@ export class MemoryPanel {
   #occupants = element("ul", { className: "occupants" });
   #checkpoints = element("ul", { className: "occupants checkpoints" });
   #problem = complaint();
+  #asked = new Set(); // of checkpoints: whether to keep them warm
   #none = element("p", { className: "lead", textContent: "No network is in memory now. One is loaded with the first picture." });
   #unload;
 
@@ -99,7 +100,10 @@ export class MemoryPanel {
       make: ({ model }) => {
         const keep = element("input", { type: "checkbox" });
         keep.addEventListener("change", async () => {
+          // Until the answer is there, what the server last said is older than what the person wants.
+          this.#asked.add(model.id);
           await attempt(this.#problem, () => ask(`/${model.id}/keep`, { kept: keep.checked }));
+          this.#asked.delete(model.id);
           await models.loadState();
         });
         const unload = button("Unload", async () => {
@@ -116,10 +120,10 @@ export class MemoryPanel {
           unload,
         );
       },
-      renew: (row, { state }) => {
+      renew: (row, { model, state }) => {
         row.dataset.state = state.state;
         say(row.querySelector(".doing"), [WARMTH[state.state], swapTime(state.state === "hot" ? null : state.seconds)].filter(Boolean).join(" · "));
-        row.querySelector("input").checked = state.kept;
+        if (!this.#asked.has(model.id)) row.querySelector("input").checked = state.kept;
         row.querySelector("button").disabled = state.state === "cold";
       },
     });

@@ -1,27 +1,13 @@
 // What this page knows of the models: the list, what is in memory, what is being fetched and made.
 
+import { askAt } from "./json_door.js";
 import { studio } from "./studio.js";
 
 const BASE = "atelier/models";
 const SETTLE = 250; // milliseconds in which several reasons to ask again become one
 
-/** Ask Atelier; with `body` it is an order. Throws an `Error` whose message is the sentence to show. */
-export async function ask(path, body) {
-  const order = body && {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  };
-  let answer;
-  try {
-    answer = await fetch(BASE + path, order);
-  } catch {
-    throw new Error("Atelier cannot be reached now; try again in a moment.");
-  }
-  const said = await answer.json().catch(() => null);
-  if (answer.ok && said) return said;
-  throw new Error(said?.problem || `Atelier could not do that (${answer.status}).`);
-}
+/** Ask Atelier of models; with `body` it is an order. Rejects with the sentence to show. */
+export const ask = (path, body) => askAt(BASE + path, body);
 
 /**
  * Emits "change" when the list is different, "checkpoints" when there are other checkpoints to choose from, "state" when

@@ -9,6 +9,8 @@ let place = null;
 /** @param undo what the button "Undo" does; without it there is none */
 export function toast(words, undo = null) {
   place ??= make();
+  // In the dialog that is open: what is outside of one cannot be pressed.
+  (document.querySelector("dialog[open]") ?? document.querySelector(".gradio-container") ?? document.body).append(place);
   say(place.querySelector(".words"), words);
   const button = place.querySelector(".undo");
   button.hidden = !undo;
@@ -28,7 +30,6 @@ function make() {
   // Who points at it or stands in it is not rushed.
   for (const stop of ["pointerenter", "focusin"]) made.addEventListener(stop, () => clearTimeout(timer));
   for (const go of ["pointerleave", "focusout"]) made.addEventListener(go, again);
-  (document.querySelector(".gradio-container") ?? document.body).append(made);
   return made;
 }
 

@@ -4,6 +4,7 @@ import { element, iconButton, reconcile, say } from "./elements.js";
 import { weightField } from "./models_weight.js";
 import { models } from "./models_store.js";
 import { lorasInPrompt, takeToken, weigh } from "./models_use.js";
+import { start as comfort } from "./prompt_comfort.js";
 import { prompts } from "./prompt_tokens.js";
 import { goTo } from "./tabs.js";
 
@@ -47,7 +48,7 @@ function fault(name, model) {
   return model.problem || (models.misfits.get(model.id) ?? "");
 }
 
-/** The row below the prompt. */
+/** The row below the prompt. With it both prompts of the tab are there. */
 export function start(root) {
   const place = root.querySelector(".prompt-loras");
   const add = place.querySelector(".add");
@@ -57,4 +58,5 @@ export function start(root) {
     goTo("models");
   });
   chips(place.querySelector("ul"), render);
+  comfort(root.closest(".tab-words"));
 }

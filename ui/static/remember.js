@@ -1,8 +1,9 @@
-// Goes into the page's events: keeps the form through a reload. A new window begins with the defaults, and with the
-// prompt that was typed last.
+// Goes into the page's events: keeps the form. A reload finds all of it as it was; a new window, also after the browser
+// or Atelier was started anew, begins with what was last changed in any, and else with the defaults of that day.
 const tab = FORM_NAME;
 const key = tab === "txt2img" ? "atelier-form" : `atelier-form-${tab}`;
 const names = FIELD_NAMES;
+const usual = USUAL; // what the fields of the accordions usually hold, for folded.js
 
 function kept(storage) {
   try {
@@ -13,11 +14,15 @@ function kept(storage) {
 }
 
 function keep(values) {
-  if (!window.atelierRestored?.[tab]) return; // components report their defaults before restore() has run
+  const plain = window.atelierPlain?.[tab];
+  if (!plain) return; // components report their defaults before restore() has run
   const form = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  const changed = Object.entries(form).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(plain[name]));
+  (window.atelierValues ??= {})[tab] = form;
+  dispatchEvent(new CustomEvent("atelier-values", { detail: tab }));
   try {
     sessionStorage.setItem(key, JSON.stringify(form));
-    if ("prompt" in form) localStorage.setItem(key, JSON.stringify({ prompt: form.prompt }));
+    localStorage.setItem(key, JSON.stringify(Object.fromEntries(changed)));
   } catch {
     // storage is forbidden or full: then a reload forgets
   }
@@ -25,6 +30,9 @@ function keep(values) {
 
 function restore(values) {
   const form = { ...kept(() => localStorage), ...kept(() => sessionStorage) };
-  (window.atelierRestored ??= {})[tab] = true;
-  return names.map((name, i) => form[name] ?? values[i]);
+  (window.atelierPlain ??= {})[tab] = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  (window.atelierUsual ??= {})[tab] = usual;
+  const found = names.map((name, i) => form[name] ?? values[i]);
+  (window.atelierValues ??= {})[tab] = Object.fromEntries(names.map((name, i) => [name, found[i]]));
+  return found;
 }

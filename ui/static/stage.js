@@ -2,6 +2,7 @@
 
 import { element, iconButton, reconcile, say } from "./elements.js";
 import { atelier } from "./form.js";
+import { openGrids } from "./grid_sheet.js";
 import { renewSteps, stepButtons } from "./next_steps.js";
 import { paint } from "./preview.js";
 import { studio } from "./studio.js";
@@ -54,6 +55,7 @@ export class Stage {
   #acts() {
     const act = (name, title, run, className) => iconButton(name, title, () => this.current && run(this.current), className);
     return [
+      act("cells", "Cells of this grid", () => openGrids(this.grid), "of-grid"),
       act("expand", "Full size", (picture) => this.acts.open(picture)),
       act("sliders", "Reuse parameters", (picture) => this.acts.reuse(picture)),
       act("seed", "Reuse seed", (picture) => this.acts.reuseSeed(picture), "seeded"),
@@ -67,6 +69,7 @@ export class Stage {
 
   render({ job, picture, live }) {
     this.current = picture;
+    this.grid = job?.grid ?? "";
     this.failed = job?.state === "failed" && !picture ? job.id : "";
     this.#root.dataset.state = !job ? "empty" : live ? "live" : picture ? "picture" : "failed";
     this.#root.toggleAttribute("data-starter", this.#starter());
@@ -81,6 +84,7 @@ export class Stage {
     renewSteps(this.#root.querySelector(".steps"), picture);
     const seed = this.#root.querySelector(".acts .seeded");
     seed.hidden = Number(picture?.seed) < 0;
+    this.#root.querySelector(".acts .of-grid").hidden = !this.grid;
     this.#fit();
   }
 

@@ -1,0 +1,88 @@
+// The scripts of a form: which fields are seen, what it will cost, and the doors to the grids.
+
+import { canvasOf } from "./canvas/canvas.js";
+import { element, say } from "./elements.js";
+import { cancelGrid, openGrids } from "./grid_sheet.js";
+import { button } from "./models_forms.js";
+import { studio } from "./studio.js";
+import { complain } from "./wishes.js";
+
+const NONE = "None";
+const PAUSE = 350; // milliseconds after the last change
+const GRIDS = ["X/Y/Z plot", "Prompt matrix"];
+
+/** Called by Gradio's component. @param listed the axes that have choices  @param estimate asks Python for the cost */
+export function start(root, { tab, listed, props, watch, estimate }) {
+  const place = root.querySelector(".script-cost");
+  const sentence = place.querySelector(".sentence");
+  const cancel = button("Cancel the grid", () => cancelGrid(going().grid).catch(complain), { className: "cancel-grid" });
+  place.querySelector(".line").append(button("Grids", () => openGrids(), { className: "show-grids" }), cancel);
+  let timer = 0;
+
+  function show() {
+    const values = window.atelierValues?.[tab] ?? {};
+    const script = values.script ?? NONE;
+    const part = document.getElementById(`${tab}_script`);
+    if (part) part.dataset.script = script;
+    place.hidden = script === NONE;
+    place.querySelector(".line").hidden = !GRIDS.includes(script);
+    for (const letter of "xyz") {
+      const axis = document.getElementById(`${tab}_xyz_plot_fill_${letter}`)?.closest(".axis");
+      const kind = values[`script.${letter}_type`];
+      axis?.toggleAttribute("data-listed", listed.includes(kind));
+      axis?.toggleAttribute("data-nothing", kind === "Nothing");
+    }
+    clearTimeout(timer);
+    if (script !== NONE) timer = setTimeout(ask, PAUSE);
+  }
+
+  async function ask() {
+    const canvas = document.getElementById(`${tab}_canvas`) && (await canvasOf(tab));
+    const size = canvas?.state.pictureSize ?? null;
+    estimate({ size: size?.every((side) => side > 0) ? size : null });
+  }
+
+  watch("value", () => {
+    const { sentence: words = "", problem = "" } = props.value ?? {};
+    say(sentence, problem || words);
+    place.toggleAttribute("data-problem", Boolean(problem));
+  });
+  addEventListener("atelier-values", ({ detail }) => detail === tab && show());
+  const renew = () => (cancel.hidden = !going());
+  studio.addEventListener("change", renew);
+  renew();
+  show();
+}
+
+/** The job that will draw the newest grid that is being made. */
+const going = () => studio.jobs.findLast(({ grid, state }) => grid && ["queued", "running"].includes(state));
+
+/** Put a text into a field as if it had been typed. */
+function type(area, text) {
+  area.value = text;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+async function read(part, file) {
+  const area = part?.querySelector("textarea");
+  if (area && file) type(area, await file.text());
+}
+
+document.addEventListener("click", ({ target }) => {
+  const chosen = target.closest?.("button.lines-file");
+  if (!chosen) return;
+  const input = element("input", { type: "file", accept: ".txt,.csv,text/*" });
+  input.addEventListener("change", () => read(chosen.closest(".of-lines"), input.files[0]));
+  input.click();
+});
+
+const linesOf = ({ target }) => target.closest?.(".of-lines textarea")?.closest(".of-lines");
+const files = ({ dataTransfer }) => [...(dataTransfer?.items ?? [])].some(({ kind }) => kind === "file");
+document.addEventListener("dragover", (event) => linesOf(event) && files(event) && event.preventDefault());
+document.addEventListener("drop", (event) => {
+  const part = linesOf(event);
+  const file = event.dataTransfer?.files[0];
+  if (!part || !file) return;
+  event.preventDefault();
+  read(part, file);
+});
