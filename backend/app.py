@@ -13,6 +13,7 @@ from backend.grids.request import GridRequest
 from backend.imaging.upscale import Upscalers
 from backend.init_image import LATENT_UPSCALERS, HiresFix, InitImage
 from backend.inputs import Inputs
+from backend.job import Once
 from backend.job_store import SQLiteJobStore
 from backend.jobs import Job, JobQueue, Limits, Worker
 from backend.model_manager.catalog import Catalog
@@ -167,9 +168,10 @@ class App:
         self.overview.close()
         self.catalog.close()
 
-    def submit(self, request: GenerationRequest, owner: str) -> list[Job]:
-        """Queue a request, as several jobs where each of its pictures has words of its own. Raises `UserError`."""
-        return [self.queue.submit(each, owner) for each in self.wildcards.requests(request)]
+    def submit(self, request: GenerationRequest, owner: str, *, once: Once | None = None) -> list[Job]:
+        """Queue a request, as several jobs where each of its pictures has words of its own. Raises `UserError`, and
+        then none is queued; a submission that was named before is answered with its jobs."""
+        return self.queue.submit_all(self.wildcards.requests(request), owner, once=once)
 
     def prepare(self, request: R) -> R:
         """What happens to a request at the door: names are checked and made exact, what is unset is decided.

@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from backend.any_request import Request
@@ -22,6 +22,10 @@ class Once:
 
     key: str
     asked: str
+
+    def part(self, number: int) -> "Once":
+        """The name of one of several jobs, from 0, that a submission became; no sender's name has a line break."""
+        return replace(self, key=f"{self.key}\n{number}") if number else self
 
 
 class Job:

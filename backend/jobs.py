@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,21 +113,56 @@ class JobQueue:
         Raises `UserError` when it cannot be run as it is, or not be written down, `QueueFull` when too many wait, and
         `InvalidRequest` when the name was used for another request.
         """
-        if once and (known := self._known(once, owner)):
+        return self.submit_all([request], owner, once=once)[0]
+
+    def submit_all(
+        self, requests: Iterable[Request], owner: str, *, admitted: bool = False, once: Once | None = None
+    ) -> list[Job]:
+        """Queue requests one behind the other: all of them, or none. Those that were `admitted` before and come again
+        are held up by no limit. `once` names them all together.
+
+        Raises what `submit` does, and `InvalidRequest` for more than may ever wait.
+        """
+        if known := self._known_all(once, owner):
             return known
-        job = Job(self._prepare(request), owner, once=once)
+        jobs = [
+            Job(self._prepare(request), owner, once=once.part(number) if once else None)
+            for number, request in enumerate(requests)
+        ]
         with self._changed:
-            if once and (known := self._known(once, owner)):
+            if known := self._known_all(once, owner):
                 return known
-            self._check_room(owner)
-            job.rank = self._jobs[-1].rank + 1 if self._jobs else 0
-            self._save(job)
+            if not admitted:
+                self._check_room(owner, len(jobs))
+            self._take(jobs)
+        for job in jobs:
+            self._tell(job)
+        return jobs
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        """Put jobs of one owner at the end of the line. Raises `OutputError`, and then none of them is there."""
+        first = self._jobs[-1].rank + 1 if self._jobs else 0
+        try:
+            for number, job in enumerate(jobs):
+                job.rank = first + number
+                self._save(job, flush=number == len(jobs) - 1)  # which takes those before it along
+        except OutputError:
+            self._unsave(jobs)
+            raise
+        for job in jobs:
             job.listen(self._on_event)
-            self._jobs = (*self._jobs, job)
+        self._jobs = (*self._jobs, *jobs)
+        for owner in {job.owner for job in jobs}:
             self._forget_oldest(owner)
-            self._changed.notify_all()
-        self._tell(job)
-        return job
+        self._changed.notify_all()
+
+    def _unsave(self, jobs: Sequence[Job]) -> None:
+        try:
+            for job in jobs:
+                if self._store:
+                    self._store.forget(job)
+        except OutputError as error:
+            log.warning("%s", error)
 
     def _known(self, once: Once, owner: str) -> Job | None:
         for job in self.jobs(owner):
@@ -137,23 +172,41 @@ class JobQueue:
                 return job
         return None
 
-    def _check_room(self, owner: str) -> None:
+    def _known_all(self, once: Once | None, owner: str) -> list[Job]:
+        """Every job that a submission of that name became, if there was one."""
+        if once is None or not self._known(once, owner):
+            return []
+        found = []
+        while known := self._known(once.part(len(found)), owner):
+            found.append(known)
+        return found
+
+    def _check_room(self, owner: str, count: int = 1) -> None:
+        """Raises `QueueFull` where there is no room for so many jobs now, `InvalidRequest` where there never is."""
         limits = self._limits()
         waiting = [job.owner for job in self._jobs if job.state == "queued"]
         mine = waiting.count(owner)
-        if 0 < limits.total <= len(waiting):
-            wait, said = self._wait_of(None), f"{len(waiting):,} jobs wait already"
-        elif 0 < limits.each <= mine:
-            wait, said = self._wait_of(owner), f"{mine:,} of your jobs wait already"
-        else:
-            return
-        raise QueueFull(f"The queue is full: {said}. Try again in {wait:,} seconds.", wait_seconds=wait)
+        for limit, there, whose, said in (
+            (limits.total, len(waiting), None, f"{len(waiting):,} jobs wait already"),
+            (limits.each, mine, owner, f"{mine:,} of your jobs wait already"),
+        ):
+            if not limit or there + count <= limit:
+                continue
+            if count > limit:
+                raise InvalidRequest(
+                    f"This needs {count:,} places in the queue at once; {limit:,} are allowed: ask for less, or raise "
+                    "the limit in the settings."
+                )
+            wait = self._wait_of(whose, there + count - limit)
+            needs = f", and this needs {count:,} of {limit:,} places" if count > 1 else ""
+            raise QueueFull(f"The queue is full: {said}{needs}. Try again in {wait:,} seconds.", wait_seconds=wait)
 
-    def _wait_of(self, owner: str | None) -> int:
-        """Whole seconds until a job of the owner, or of anybody, leaves the line."""
+    def _wait_of(self, owner: str | None, count: int) -> int:
+        """Whole seconds until so many jobs of the owner, or of anybody, have left the line."""
         outlook = self.outlook()
-        first = next((job for job in self.line() if owner in (None, job.owner)), None)
-        seconds = outlook[first.id].begins_in if first and first.id in outlook else None
+        mine = (job for job in self.line() if owner in (None, job.owner))
+        last = next(itertools.islice(mine, count - 1, None), None)
+        seconds = outlook[last.id].begins_in if last and last.id in outlook else None
         return USUAL_WAIT if seconds is None else max(1, min(LONGEST_WAIT, math.ceil(seconds)))
 
     def retry(self, job: Job) -> Job:
@@ -288,9 +341,9 @@ class JobQueue:
             self._store.forget(job)
         self._jobs = tuple(other for other in self._jobs if other is not job)
 
-    def _save(self, job: Job) -> None:
+    def _save(self, job: Job, *, flush: bool = True) -> None:
         if self._store:
-            self._store.save(job)
+            self._store.save(job, flush=flush)
 
     def _on_event(self, job: Job) -> None:
         newest = job.since()[-1][1]

@@ -1,4 +1,4 @@
-"""Presets: named sets of a form's values, and those that go with a checkpoint."""
+"""Presets: named sets of a form's values, the studio's and people's own, and those that go with a checkpoint."""
 
 import json
 import logging
@@ -18,67 +18,75 @@ from backend.files import write_atomically
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-MOST_PRESETS = 500
+MOST_PRESETS = 500  # of the studio, and of each person
 MOST_VALUES = 400
 LONGEST_NAME = 100  # characters
+LONGEST_OWNER = 64
+STUDIO = ""  # whose presets are that everybody sees: those made where nobody logs in
 NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """Values of a form by their places in a request, ``hires.scale``, as the browser sends them; `tab` is the one they
-    were taken from. Making one checks it; one that cannot be kept raises `UserError`."""
+    were taken from, `owner` whose it is. Making one checks it; one that cannot be kept raises `UserError`."""
 
     name: str
     tab: str
     values: Mapping[str, Any]
+    owner: str = STUDIO
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > LONGEST_NAME or not self.name.isprintable():
             raise UserError(f"A preset needs a name of up to {LONGEST_NAME} signs, in one line.")
+        if not isinstance(self.owner, str) or len(self.owner) > LONGEST_OWNER:
+            raise UserError(f"The owner of a preset is a name of up to {LONGEST_OWNER} signs.")
         _check(self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    presets: Mapping[str, Preset] = field(default_factory=dict)
+    presets: Mapping[tuple[str, str], Preset] = field(default_factory=dict)  # by owner and name
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Presets:
-    """The presets of this installation and the file that they live in. A damaged file is kept beside it as
-    ``NAME.bad-DATE``. Safe to use from any thread."""
+    """The presets of this installation and the file that they live in. People see the studio's and their own; of one
+    name the own counts. A damaged file is kept beside it as ``NAME.bad-DATE``. Safe to use from any thread."""
 
     def __init__(self, path: Path):
         self._path = path
         self._lock = threading.Lock()
         self._kept = self._load()
 
-    def all(self) -> tuple[Preset, ...]:
-        """Every preset, by name."""
-        return tuple(sorted(self._kept.presets.values(), key=lambda preset: preset.name.casefold()))
+    def all(self, owner: str = STUDIO) -> tuple[Preset, ...]:
+        """Every preset that `owner` sees, by name."""
+        kept = self._kept.presets.values()
+        seen = {preset.name: preset for whose in (STUDIO, owner) for preset in kept if preset.owner == whose}
+        return tuple(sorted(seen.values(), key=lambda preset: preset.name.casefold()))
 
-    def find(self, name: str) -> Preset:
-        """The preset of that name. Raises `UserError` if there is none."""
-        found = self._kept.presets.get(name)
+    def find(self, name: str, owner: str = STUDIO) -> Preset:
+        """The preset of that name that `owner` sees. Raises `UserError` if there is none."""
+        kept = self._kept.presets
+        found = kept.get((owner, name)) or kept.get((STUDIO, name))
         if found is None:
-            names = [preset.name for preset in self.all()]
+            names = [preset.name for preset in self.all(owner)]
             raise UserError(unknown_name("preset", name[:80], names) if names else "There are no presets yet.")
         return found
 
     def save(self, preset: Preset) -> None:
-        """Keep a preset; one of the same name is replaced. Raises `UserError` if it cannot be written."""
+        """Keep a preset; one of the same name and owner is replaced. Raises `UserError` if it cannot be written."""
         with self._lock:
-            presets = {**self._kept.presets, preset.name: preset}
-            if len(presets) > MOST_PRESETS:
+            presets = {**self._kept.presets, (preset.owner, preset.name): preset}
+            if sum(owner == preset.owner for owner, _ in presets) > MOST_PRESETS:
                 raise UserError(f"There are {MOST_PRESETS} presets already: delete one first.")
             self._write(replace(self._kept, presets=presets))
 
-    def delete(self, name: str) -> None:
-        """Forget a preset. Raises `UserError` if there is none of that name."""
-        self.find(name)
+    def delete(self, preset: Preset) -> None:
+        """Forget the preset of this name and owner. Raises `UserError` if it cannot be written."""
         with self._lock:
-            presets = {key: preset for key, preset in self._kept.presets.items() if key != name}
+            gone = (preset.owner, preset.name)
+            presets = {key: kept for key, kept in self._kept.presets.items() if key != gone}
             self._write(replace(self._kept, presets=presets))
 
     def of_checkpoint(self, name: str) -> Mapping[str, Any]:
@@ -94,7 +102,11 @@ class Presets:
             self._write(replace(self._kept, checkpoints={**others, name: dict(values)} if values else others))
 
     def _write(self, kept: _Kept) -> None:
-        presets = [asdict(preset) for preset in kept.presets.values()]
+        # The studio's are written without an owner, as all were before people had presets of their own.
+        presets = [
+            {name: value for name, value in asdict(preset).items() if name != "owner" or value}
+            for preset in kept.presets.values()
+        ]
         text = json.dumps(
             {"schema": SCHEMA, "presets": presets, "checkpoints": kept.checkpoints}, indent=2, ensure_ascii=False
         )
@@ -123,7 +135,7 @@ class Presets:
             except OSError as reason:
                 log.warning("it could not be kept aside: %s", reason)
             return _Kept()
-        return _Kept(presets={preset.name: preset for preset in presets}, checkpoints=checkpoints)
+        return _Kept(presets={(preset.owner, preset.name): preset for preset in presets}, checkpoints=checkpoints)
 
 
 def _check(values: object) -> None:

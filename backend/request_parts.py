@@ -60,6 +60,10 @@ PART_LABELS: Mapping[str, str] = MappingProxyType(
         "hires.negative_prompt": "Hires negative prompt",
         "hires.cfg_scale": "Hires CFG scale",
         "hires.extra_noise": "Extra noise",
+        "template.prompt": "Template of the prompt",
+        "template.negative_prompt": "Template of the negative prompt",
+        "template.hires_prompt": "Template of the hires prompt",
+        "template.hires_negative_prompt": "Template of the hires negative prompt",
     }
 )
 

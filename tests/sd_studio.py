@@ -30,7 +30,7 @@ class Workshop(ScriptedWorker):
         self._upscaling = Upscaling(app.upscalers, app.inputs, app.outputs, lambda: 0)
 
     def generate(self, request: Request, job: Job) -> None:
-        """Both kinds of request."""
+        """Every kind of request."""
         if isinstance(request, UpscaleRequest):
             self._upscaling.run(request, job)
         else:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from backend.any_request import read_request
 from backend.app import App, Options
-from backend.errors import InvalidRequest, UserError
+from backend.errors import InvalidRequest, QueueFull, UserError
 from backend.events import ImageReady, Notice
 from backend.grids.found import pictures_of
 from backend.grids.grid import Cell, Grid, Line, Look, Side
@@ -24,7 +24,8 @@ from backend.grids.sheet import EMPTY, draw
 from backend.infotext.provenance import FileHashes, Provenance
 from backend.infotext.recipe import read_recipe
 from backend.infotext.write import write_infotext
-from backend.jobs import Job
+from backend.job_store import MOST_BEGINNINGS
+from backend.jobs import BEGUN_AGAIN, Job
 from backend.request import GenerationRequest
 
 BASE = GenerationRequest(prompt="a red boat", seed=5, steps=3, width=64, height=64)
@@ -214,9 +215,10 @@ def test_what_a_crash_cost_is_made_again_and_nothing_else(studio: Studio, how: s
     drawing = next(each for each in again.queue.jobs("me") if each.images and isinstance(each.request, GridRequest))
     assert colours(drawing.images[0].path, 4) == [paint(seed) for seed in (5, 6, 7, 8)]
     assert states(again, place_of(job)) == ["made"] * 4
-    assert before + studio.painter.made == ([5, 6, 7, 8] if how == "die saved" else [5, 6, 8, 7])
-    notices = [event for each in again.queue.jobs("me") for _, event in each.since() if isinstance(event, Notice)]
-    assert len(notices) == (how == "die")
+    # What ran is made again from the start, also where its picture had just been saved.
+    assert before + studio.painter.made == ([5, 6, 7, 7, 8] if how == "die saved" else [5, 6, 7, 8])
+    events = [event for each in again.queue.jobs("me") for _, event in each.since()]
+    assert [event.message for event in events if isinstance(event, Notice)] == [BEGUN_AGAIN]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -224,13 +226,14 @@ def test_a_cell_that_ends_the_process_every_time_leaves_an_empty_place(studio: S
     studio.at[7] = "die"
     app = studio.open()
     app.grids.begin(PLOT.grid(BASE), "me")
-    for _ in range(2):
+    for _ in range(MOST_BEGINNINGS):
         assert app.queue._thread is not None
         app.queue._thread.join(10)
         app = studio.open()
     wait(lambda: any(job.images for job in app.queue.jobs("me") if isinstance(job.request, GridRequest)))
     drawing = next(job for job in app.queue.jobs("me") if job.images and isinstance(job.request, GridRequest))
     assert colours(drawing.images[0].path, 4) == [paint(5), paint(6), EMPTY, paint(8)]
+    assert states(app, place_of(drawing)) == ["made", "made", "failed", "made"]
     assert [job.state for job in app.queue.line()] == []
 
 
@@ -413,3 +416,53 @@ def test_cells_of_the_engine_are_known_by_their_files(app: App) -> None:
     recipe = read_recipe(job.images[0].path)
     assert recipe is not None
     assert "X Type: Var. strength" in recipe.text
+
+
+def test_a_grid_comes_into_the_line_as_a_whole_or_says_why_not(studio: Studio) -> None:
+    app = studio.open()
+    studio.painter.gate.clear()
+    app.settings.update({"queue_each": 4})
+    with pytest.raises(UserError, match="needs 5 places in the queue at once; 4 are allowed"):
+        app.grids.begin(PLOT.grid(BASE), "me")  # four cells and the drawing
+    three = Plot(x=Plotted(axis="Seed", values="1-3")).grid(BASE)
+    running = app.queue.submit(BASE, "me")
+    wait(lambda: running.state == "running")
+    waiting = app.queue.submit(BASE, "me")
+    with pytest.raises(QueueFull, match="1 of your jobs wait already, and this needs 4 of 4 places"):
+        app.grids.begin(three, "me")
+    assert list(app.queue.line()) == [waiting] and app.grids.places("me") == []
+    app.queue.cancel(waiting)
+    drawing = app.grids.begin(three, "me")
+    assert len(list(app.queue.line())) == 4
+    studio.painter.gate.set()
+    assert ended(drawing).state == "finished"
+    assert states(app, place_of(drawing)) == ["made"] * 3
+
+
+def test_what_cannot_be_resumed_for_want_of_room_stays_as_it_was(studio: Studio) -> None:
+    app = studio.open()
+    studio.at |= {5: "cancel", 6: "cancel"}
+    drawing = ended(app.grids.begin(PLOT.grid(BASE), "me"))
+    before = states(app, place_of(drawing))
+    assert before == ["stopped", "stopped", "made", "made"]
+    app.settings.update({"queue_each": 2})
+    with pytest.raises(UserError, match="needs 3 places"):
+        app.grids.resume(place_of(drawing), "me")
+    assert states(app, place_of(drawing)) == before and list(app.queue.line()) == []
+    app.settings.update({"queue_each": 3})
+    studio.at.clear()
+    assert ended(app.grids.resume(place_of(drawing), "me")).state == "finished"
+    assert states(app, place_of(drawing)) == ["made"] * 4
+
+
+def test_another_person_s_job_says_nothing_of_a_grid_s_cell(studio: Studio) -> None:
+    app = studio.open()
+    studio.painter.gate.clear()
+    drawing = app.grids.begin(PLOT.grid(BASE), "me")
+    same = app.queue.submit(app.grids.find(place_of(drawing), "me").cells[1].request, "another")
+    app.queue.cancel(same)
+    assert same.ended
+    studio.painter.gate.set()
+    assert ended(drawing).state == "finished"
+    lines = (app.outputs.folder / "grids" / place_of(drawing) / OUTCOMES).read_text().splitlines()
+    assert [json.loads(line)["state"] for line in lines] == ["made"] * 4

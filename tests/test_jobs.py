@@ -451,6 +451,54 @@ def test_a_full_line_says_so_and_when_to_try_again() -> None:
     queue.submit(asked("a"), "another")
 
 
+def test_many_at_once_come_in_all_or_none(tmp_path: Path) -> None:
+    def prepare(request: GenerationRequest) -> GenerationRequest:
+        if request.prompt == "bad":
+            raise UserError("This one cannot be made.")
+        return request.resolved()
+
+    store = SQLiteJobStore(tmp_path / "queue.sqlite3")
+    queue = JobQueue(lambda: Script(), prepare=prepare, store=store, limits=lambda: Limits(each=3))
+    first = queue.submit(asked("a"), "me")
+    with pytest.raises(QueueFull, match=r"1 of your jobs wait already, and this needs 3 of 3 places\. Try again"):
+        queue.submit_all([asked("b"), asked("c"), asked("d")], "me")
+    with pytest.raises(InvalidRequest, match="needs 4 places in the queue at once; 3 are allowed"):
+        queue.submit_all([asked(prompt) for prompt in "bcde"], "me")
+    with pytest.raises(UserError, match="cannot be made"):
+        queue.submit_all([asked("b"), asked("bad")], "me")
+    assert list(queue.line()) == [first] and len(store.load()) == 1
+    rest = queue.submit_all([asked("b"), asked("c")], "me")
+    again = queue.submit_all([asked("d")], "me", admitted=True)
+    assert list(queue.line()) == [first, *rest, *again]
+    assert [job.id for job in store.load()] == [job.id for job in (first, *rest, *again)]
+
+
+def test_of_many_none_comes_in_where_the_disk_says_no(tmp_path: Path) -> None:
+    store = SQLiteJobStore(tmp_path / "queue.sqlite3")
+
+    class Full:
+        """The disk ends behind the second row."""
+
+        room = 2
+
+        def load(self) -> list[Job]:
+            return store.load()
+
+        def save(self, job: Job, *, flush: bool = True) -> None:
+            if not self.room:
+                raise OutputError("The disk is full.")
+            self.room -= 1
+            store.save(job, flush=flush)
+
+        def forget(self, job: Job) -> None:
+            store.forget(job)
+
+    queue = JobQueue(lambda: Script(), store=Full())
+    with pytest.raises(OutputError):
+        queue.submit_all([asked(prompt) for prompt in "abc"], "me")
+    assert queue.jobs("me") == [] and store.load() == []
+
+
 def test_no_limit_is_no_limit() -> None:
     queue = full(Limits())
     for _ in range(20):

@@ -14,6 +14,7 @@ from PIL import Image
 from starlette.types import Message
 
 from backend.events import Finished, Progress, Started
+from backend.grids.plot import Plot, Plotted
 from backend.job import Job
 from backend.outlook import Outlook
 from backend.request import GenerationRequest
@@ -206,6 +207,44 @@ def test_a_submission_with_a_key_is_queued_once_also_after_a_restart(tmp_path: P
         other = send(opened, "one", steps=3)
         assert (other.status_code, other.json()["error"]) == (422, "invalid_value")
         assert len(opened.client().get("/jobs").json()["jobs"]) == 2
+
+
+def test_words_left_to_chance_are_a_job_for_each_picture(tmp_path: Path) -> None:
+    values = {"prompt": "a {red|green|blue} {circle|star}", "batch_size": 2, "batch_count": 2}
+
+    def send(opened: Studio, **more: Any) -> list[Any]:
+        answer = opened.client().post("/generations", json=SMALL | values | more, headers={"Idempotency-Key": "k"})
+        assert answer.status_code == 202, answer.text
+        return [answer.json(), *answer.json()["others"]]
+
+    with studio(tmp_path) as opened:
+        opened.app.settings.update({"queue_each": 3})
+        full = opened.client().post("/generations", json=SMALL | values)
+        assert (full.status_code, full.json()["error"]) == (422, "invalid_value")
+        assert opened.client().get("/jobs").json()["jobs"] == [], "some of them were queued"
+        opened.app.settings.update({"queue_each": 0})
+        jobs = send(opened)
+        assert [job["request"]["seed"] for job in jobs] == [1, 2, 3, 4]
+        drawn = [opened.app.wildcards.samples(values["prompt"], seed=seed, count=1)[0].prompt for seed in range(1, 5)]
+        assert [job["request"]["prompt"] for job in jobs] == drawn
+        assert {job["request"]["template"]["prompt"] for job in jobs} == {values["prompt"]}
+        assert all(len(opened.ended(job["id"])["pictures"]) == 1 for job in jobs)
+    with studio(tmp_path) as opened:
+        assert [job["id"] for job in send(opened)] == [job["id"] for job in jobs]
+        varied = {**values, "variation": {"seed": 1, "strength": 0.5}}
+        assert opened.client().post("/generations", json=SMALL | varied).json()["others"] == []
+
+
+def test_a_grid_of_the_page_is_in_the_list(here: Studio) -> None:
+    plot = Plot(x=Plotted(axis="Steps", values="1,2"))
+    drawing = here.app.grids.begin(plot.grid(GenerationRequest.from_values(SMALL)), owner_named("me"))
+    shown = here.ended(drawing.id)
+    assert (shown["kind"], shown["state"], len(shown["pictures"])) == ("grid", "finished", 1)
+    assert shown["request"]["title"] == "X/Y/Z plot: Steps" and shown["request"]["base"]["prompt"] == SMALL["prompt"]
+    kinds = [job["kind"] for job in here.client().get("/jobs").json()["jobs"][-3:]]
+    assert kinds == ["generation", "generation", "grid"]
+    again = here.client().post(f"/jobs/{drawing.id}/retry").json()
+    assert again["kind"] == "grid" and here.ended(again["id"])["state"] == "finished"
 
 
 def test_a_stream_goes_on_where_it_broke_off(here: Studio) -> None:

@@ -111,6 +111,11 @@ def test_a_picture_is_made_and_fetched(client: ModuleType, address: str) -> None
     assert atelier.jobs() == []
 
 
+def test_each_picture_has_words_of_its_own(client: ModuleType, address: str) -> None:
+    job = client.Atelier(address).generate("a {red|green} circle", **VALUES, batch_count=3)
+    assert len(job.others) == 2 and len(job.pictures()) == 3
+
+
 def test_a_picture_is_put_in_once(client: ModuleType, address: str, here: Studio, tmp_path: Path) -> None:
     atelier, path = client.Atelier(address), tmp_path / "a.png"
     Image.new("RGB", (64, 64), "blue").save(path)

@@ -151,7 +151,7 @@ WRONG = [
     b'{"width": -8}', b'{"batch_size": 99}', b'{"restore_faces": true}', b'{"styles": ["x"]}',
     b'{"sampler_name": "' + b"x" * 5000 + b'"}', b'{"prompt": "' + b"<a:" * 50_000 + b'"}',
     b'{"override_settings": 7}', b'{"override_settings": {"CLIP_stop_at_last_layers": "two"}}',
-    b'{"alwayson_scripts": {"x": {"args": [1]}}}', b'{"script_name": "X/Y/Z plot"}', b"\xff\xfe",
+    b'{"alwayson_scripts": {"x": {"args": [1]}}}', b'{"script_name": "X/Y/Z plot", "script_args": [99]}', b"\xff\xfe",
     b'{"override_settings": {"sd_model_checkpoint": "never there"}}',
     b'{"override_settings": {"sd_model_checkpoint": ["a"]}}',
     b'{"override_settings": {"token_merging_ratio": 0.5}}',

@@ -19,6 +19,7 @@ from backend.server.sdapi.door import Refused
 from backend.server.sdapi.models import Models
 from backend.server.sdapi.options import Options as ClientOptions
 from backend.server.sdapi.options import OptionStore
+from backend.styles import Style
 from tests.sd_studio import ME, OTHER, SD, Workshop, cookies, server
 
 # Every list of the interface, and what its rows must have.
@@ -30,9 +31,10 @@ LISTS: dict[str, set[str]] = {
     "sd-models": {"title", "model_name", "hash", "sha256", "filename", "config"},
     "sd-vae": {"model_name", "filename"},
     "loras": {"name", "alias", "path", "metadata"},
+    "prompt-styles": {"name", "prompt", "negative_prompt"},
     "script-info": {"name", "is_alwayson", "is_img2img", "args"},
 }
-EMPTY = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "extensions")
+EMPTY = ("hypernetworks", "face-restorers", "realesrgan-models", "extensions")
 OBJECTS = ("options", "cmd-flags", "memory", "scripts", "embeddings", "progress")
 CONTROLNET = ("version", "model_list?update=true", "module_list?alias_names=false", "control_types", "settings")
 
@@ -81,7 +83,7 @@ def test_every_list_has_a1111s_rows(client: TestClient) -> None:
         rows = get(client, path)
         assert isinstance(rows, list)
         assert all(keys <= row.keys() for row in rows), path
-        assert rows or path == "sd-vae"
+        assert rows or path in ("sd-vae", "prompt-styles")
     for path in EMPTY:
         assert get(client, path) == []
 
@@ -147,12 +149,29 @@ def test_a_new_file_is_there_after_a_refresh(app: App, client: TestClient, tiny_
 
 
 def test_scripts_and_their_arguments(client: TestClient) -> None:
-    assert get(client, "scripts") == {"txt2img": [], "img2img": ["soft inpainting", "sd upscale"]}
-    info = {row["name"]: row for row in get(client, "script-info")}
+    several = ["x/y/z plot", "prompt matrix", "prompts from file or textbox"]
+    assert get(client, "scripts") == {"txt2img": several, "img2img": ["soft inpainting", "sd upscale", *several]}
+    rows = get(client, "script-info")
+    assert [row["is_img2img"] for row in rows if row["name"] == "x/y/z plot"] == [False, True]
+    info = {row["name"]: row for row in rows}
+    assert [len(info[name]["args"]) for name in several] == [18, 5, 4]
+    assert "Schedule type" in info["x/y/z plot"]["args"][0]["choices"]
     assert info["soft inpainting"]["is_alwayson"] and not info["sd upscale"]["is_alwayson"]
     assert info["sd upscale"]["args"][1] == {
         "label": "Tile overlap", "value": 64, "minimum": 0, "maximum": 256, "step": 16,
     }  # fmt: skip
+
+
+def test_styles_are_listed_and_put_on(app: App, client: TestClient) -> None:
+    for name, negative in (("ink", ""), ("night", "sun")):
+        app.styles.save(Style(name=name, prompt=f"{name} of {{prompt}}", negative_prompt=negative))
+    assert get(client, "prompt-styles")[1] == {
+        "name": "night", "prompt": "night of {prompt}", "negative_prompt": "sun",
+    }  # fmt: skip
+    body = {"prompt": "a tree", "styles": ["ink", "night"], "steps": 1, "width": 64, "height": 64}
+    info = json.loads(client.post(f"{SD}/txt2img", json=body).json()["info"])
+    assert (info["prompt"], info["negative_prompt"]) == ("night of ink of a tree", "sun")
+    assert info["styles"] == ["ink", "night"]
 
 
 def test_memory_and_command_line(client: TestClient) -> None:

@@ -20,6 +20,7 @@ from backend.server.sdapi.options import ABSENT, PIXELS, OptionStore
 from backend.server.sdapi.options import Options as ClientOptions
 from tests.sd_studio import ME, OTHER, in_base64
 
+OF_PICTURES = ("initial_noise_multiplier", "img2img_extra_noise")
 BASE = GenerationRequest(sampler="Euler", steps=50)
 
 
@@ -40,7 +41,9 @@ class Desk:
         self._translator = Translator(app, models, ClientOptions(self.store, app.settings, models))
 
     def read(self, wish: Generation, owner: str = ME) -> GenerationRequest:
-        return self._translator.request(self._translator.filled(wish), owner)
+        asked = self._translator.asked(self._translator.filled(wish), owner)
+        assert asked.grid is None
+        return asked.requests[0]
 
     def words(self, **body: Any) -> GenerationRequest:
         return self.read(Txt2Img.model_validate(body))
@@ -72,6 +75,8 @@ def test_a_body_without_values_is_a1111s_default(desk: Desk) -> None:
     assert changed(desk.picture()) == {
         "init.picture": desk.picture().inputs[0],
         **{f"init.{name}": value for name, value in {"sketch": "", "depth": "", "image_cfg_scale": 1.5}.items()},
+        "init.noise_multiplier": 1.0,
+        "init.extra_noise": 0.0,
         "init.denoising_strength": 0.75,
         "init.resize_mode": "Just resize",
         **{f"init.{name}": None for name in ("box", "inpainting", "upscale")},
@@ -225,11 +230,11 @@ def test_what_cannot_be_is_refused_with_a1111s_status(desk: Desk) -> None:
         (Img2Img, {"mask": picture, "inpainting_fill": 4}, 422, "inpainting_fill"),
         (Img2Img, {"resize_mode": 4}, 422, "resize_mode"),
         (Img2Img, {"latent_mask": picture}, 422, "latent_mask"),
-        (Img2Img, {"initial_noise_multiplier": 0.9}, 422, "initial_noise_multiplier"),
+        (Img2Img, {"initial_noise_multiplier": 1.6}, 422, "Noise multiplier"),
         (Txt2Img, {"restore_faces": True}, 422, "face restoration"),
         (Txt2Img, {"firstpass_image": picture}, 422, "firstpass_image"),
         (Txt2Img, {"styles": ["mine"]}, 422, "mine"),
-        (Txt2Img, {"script_name": "X/Y/Z plot"}, 422, "SD upscale"),
+        (Txt2Img, {"script_name": "Loopback"}, 422, "SD upscale"),
         (Txt2Img, {"script_name": "SD upscale"}, 422, "img2img"),
         (Txt2Img, {"alwayson_scripts": {"ADetailer": {"args": [True]}}}, 422, "ADetailer"),
         (Txt2Img, {"alwayson_scripts": {"ControlNet": {"args": [{"module": "canny"}]}}}, 422, "ControlNet"),
@@ -252,7 +257,7 @@ def test_settings_of_pixels_have_a1111s_defaults() -> None:
         elif option.place in request:
             assert request[option.place] == option.default, name
         else:
-            assert option.place in ("refiner.by_sampling_steps", "init.inpainting.mask_weight")
+            assert option.place in ("refiner.by_sampling_steps", "init.inpainting.mask_weight") or name in OF_PICTURES
 
 
 def test_override_settings_are_places_of_the_request(desk: Desk) -> None:
@@ -260,7 +265,7 @@ def test_override_settings_are_places_of_the_request(desk: Desk) -> None:
     named = {"emphasis": "No norm", "randn_source": "CPU", "uni_pc_variant": "bh2", "uni_pc_skip_type": "logSNR"}
     for name, option in PIXELS.items():
         value = named.get(name) or (others[type(option.default)] if option.default is not True else False)
-        if name in ("eta_ddim", "refiner_switch_by_sample_steps", "inpainting_mask_weight"):
+        if name in ("eta_ddim", "refiner_switch_by_sample_steps", "inpainting_mask_weight", *OF_PICTURES):
             continue
         assert changed(desk.words(override_settings={name: value})) == {option.place: value}, name
     assert changed(desk.words(override_settings={"randn_source": "GPU", **dict(ABSENT), "nonsense": 5})) == {}
@@ -271,6 +276,16 @@ def test_override_settings_are_places_of_the_request(desk: Desk) -> None:
     by_steps = {"refiner_checkpoint": "tiny", "override_settings": {"refiner_switch_by_sample_steps": True}}
     assert desk.words(**by_steps).refiner == Refiner(checkpoint="tiny", by_sampling_steps=True)
     assert desk.words(override_settings={"sd_vae": "none"}).vae == "None"
+
+
+def test_noise_on_what_is_there_is_a_setting_and_a_field(desk: Desk) -> None:
+    settings = {"initial_noise_multiplier": 0.9, "img2img_extra_noise": 0.25}
+    init = desk.picture(override_settings=settings).init
+    assert init is not None and (init.noise_multiplier, init.extra_noise) == (0.9, 0.25)
+    init = desk.picture(override_settings=settings, initial_noise_multiplier=1.1).init
+    assert init is not None and (init.noise_multiplier, init.extra_noise) == (1.1, 0.25)
+    hires = desk.words(override_settings=settings, enable_hr=True, hr_cfg=4).hires
+    assert hires is not None and (hires.extra_noise, hires.cfg_scale) == (0.25, 4.0)
 
 
 def test_a_checkpoint_is_found_by_each_of_its_names(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from backend.app import App, Options
-from backend.errors import InvalidRequest, UserError
+from backend.errors import InvalidRequest
 from backend.grids.request import GridRequest
 from backend.infotext.recipe import read_text
 from backend.init_image import HiresFix
@@ -375,9 +375,7 @@ def chosen(name: str, title: str, size: tuple[int, int] = (96, 64)) -> dict[str,
     return {"name": name, "title": title, "width": size[0], "height": size[1]}
 
 
-def test_what_of_a_folder_is_not_queued_is_said_by_name(
-    app: App, client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_of_a_folder_is_not_queued_is_said_by_name(app: App, client: TestClient) -> None:
     batch = event(client, "img2img_batch_generate")
     name = put(app)
     files = [chosen(name, "a.png"), {"title": "b.txt", "problem": "No picture."}, chosen("f" * 64, "c.png")]
@@ -389,17 +387,10 @@ def test_what_of_a_folder_is_not_queued_is_said_by_name(
     values = form_values(client, "img2img", folder=json.dumps([chosen(name, f"{n}.png") for n in range(9)]), steps=500)
     assert send(client, batch, values) == ["Sampling steps must be from 1 to 150, not 500."]
     assert len(asked(app)) == 1
-    submit, left = app.queue.submit, iter(range(2))
-
-    def full(request: Any, owner: str) -> Job:
-        if next(left, None) is None:
-            raise UserError("The line is full.")
-        return submit(request, owner)
-
-    monkeypatch.setattr(app.queue, "submit", full)
+    app.settings.update({"queue_each": 3})
     values = form_values(client, "img2img", folder=json.dumps([chosen(name, f"{n}.png") for n in range(9)]))
     (message,) = send(client, batch, values)
-    assert message == "2 of 9 are queued, but not 2.png, 3.png, 4.png and 4 more. The line is full."
+    assert message.startswith("2 of 9 are queued, but not 2.png, 3.png, 4.png and 4 more. The queue is full: 3 of your")
     assert len(asked(app)) == 3
 
 

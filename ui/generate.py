@@ -14,8 +14,8 @@ from backend.errors import InvalidRequest, UserError
 from backend.grids.grid import Grid
 from backend.grids.styled import with_styles
 from backend.request import GenerationRequest
-from backend.server.owner import owner_of, require
-from backend.server.people import Risk
+from backend.server.owner import owner_of, person_of, require
+from backend.server.people import Person, Risk
 from ui.fields import FOLDED
 from ui.form import Form
 from ui.pieces import notice
@@ -132,6 +132,12 @@ def owner_here(request: gr.Request) -> str:
     """Whose browser sent this event. Raises `UserError` if it does not say."""
     assert request.request is not None  # an event that waits in no queue comes with the browser's own request
     return owner_of(request.request)
+
+
+def person_here(request: gr.Request) -> Person:
+    """Who sent this event."""
+    assert request.request is not None
+    return person_of(request.request)
 
 
 def may_here(request: gr.Request, risk: Risk) -> None:

@@ -26,12 +26,13 @@ from backend.init_image import InitImage
 from backend.jobs import Job
 from backend.recipe_offer import from_values, own_request
 from backend.request import GenerationRequest
+from backend.server.people import shelf_of
 from backend.upscaling.metadata import read_metadata
 from backend.upscaling.request import UpscaleRequest
 from ui import presets, recipes
 from ui.fields import SCALE_BY, SCALE_TO, TO_SIZE
 from ui.form import SHORT_EVENT, SHOWN, SWITCHES, Form
-from ui.generate import Actions, may_here, owner_here
+from ui.generate import Actions, may_here, owner_here, person_here
 from ui.origins import tab_of
 from ui.painted import within_range
 from ui.pieces import wishes
@@ -166,14 +167,17 @@ class NextSteps:
     def _preset(self, wish: Wish) -> dict[Block, Any]:
         """Fill a form from a preset."""
         form = self._painter(wish, "txt2img")
-        preset = self._app.presets.find(str(wish.values.get("name")))
+        preset = self._app.presets.find(str(wish.values.get("name")), shelf_of(person_here(wish.asked_by)))
         changes = self._changes(form, presets.fitting(form, preset.values))
         return self._answer(changes, undo=self._undo(wish, form, changes), done=f"{preset.name} is filled in")
 
     def _save_preset(self, wish: Wish) -> dict[Block, Any]:
+        """Keep what stands in a form, for whoever asks or, where they may, for everybody."""
         form = self._painter(wish, "txt2img")
         try:
-            words = presets.save(self._app, form, wish.forms[form.prefix], wish.values)
+            may_here(wish.asked_by, presets.risk_of(wish.values))
+            shelf = shelf_of(person_here(wish.asked_by))
+            words = presets.save(self._app, form, wish.forms[form.prefix], wish.values, shelf)
         except UserError as error:  # the dialog that asked says it
             return self._answer(saved={"problem": str(error)})
         if "checkpoint" in wish.values:

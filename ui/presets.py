@@ -6,7 +6,8 @@ from typing import Any
 
 from backend.app import App
 from backend.errors import InvalidRequest, unknown_name
-from backend.presets import Preset
+from backend.presets import STUDIO, Preset
+from backend.server.people import Risk
 from ui.form import Form
 
 # What a preset may keep, each with the places of its values, or of parts of a request.
@@ -46,9 +47,14 @@ def group_of(name: str) -> str:
     return exact or next((group for group, places in GROUPS.items() if name.partition(".")[0] in places), "")
 
 
-def save(app: App, form: Form, values: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Keep what a person wants of a form's values, as a preset or for the checkpoint that is chosen; what to say then.
-    Raises `UserError`."""
+def risk_of(wanted: Mapping[str, Any]) -> Risk:
+    """What it takes to save what is wanted: what is for everybody is an administrator's."""
+    return "manage" if "checkpoint" in wanted or wanted.get("everybody") is True else "make"
+
+
+def save(app: App, form: Form, values: Mapping[str, Any], wanted: Mapping[str, Any], shelf: str) -> str:
+    """Keep what a person wants of a form's values, as a preset on their `shelf`, one for everybody, or for the
+    checkpoint that is chosen; what to say then. Raises `UserError`."""
     groups = wanted.get("groups")
     groups = groups if isinstance(groups, Sequence) and not isinstance(groups, str) else ()
     if "checkpoint" in wanted:
@@ -56,7 +62,9 @@ def save(app: App, form: Form, values: Mapping[str, Any], wanted: Mapping[str, A
         found = kept(values, groups) if groups else {}
         app.presets.set_of_checkpoint(name, {key: value for key, value in found.items() if key != "checkpoint"})
         return f"These values come with {name}" if groups else f"{name} brings what suits it by itself"
-    preset = Preset(name=str(wanted.get("name", "")).strip(), tab=form.prefix, values=kept(values, groups))
+    owner = STUDIO if wanted.get("everybody") is True else shelf
+    name = str(wanted.get("name", "")).strip()
+    preset = Preset(name=name, tab=form.prefix, values=kept(values, groups), owner=owner)
     app.presets.save(preset)
     return f"The preset {preset.name} is saved"
 

@@ -9,7 +9,6 @@ from typing import Literal, Self
 
 from backend.errors import OutputError
 from backend.infotext.recipe import read_recipe
-from backend.job_store import STOPPED
 from backend.jobs import Job
 from backend.outputs import SUFFIXES
 
@@ -35,7 +34,7 @@ class Outcome:
         events = [event for _, event in job.since()]
         message = str(getattr(events[-1], "message", ""))
         known: dict[str, State] = {"finished": "made", "interrupted": "stopped", "failed": "failed"}
-        state = "lost" if message == STOPPED else known[job.state]
+        state = known[job.state]
         pictures = tuple(str(image.path) for image in sorted(job.images, key=lambda image: image.index))
         if state == "made" and not pictures:
             state = "stopped"  # skipped, and not kept

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -56,7 +57,8 @@ class Grids:
         self._queue = queue
         self._prepare = prepare
         self._lock = threading.Lock()
-        self._watched: dict[str, set[str]] = {}  # what requests write, by the grids that wait for them
+        # Of grids that wait for their cells whose they are and what the cells' requests write, by the grids' places.
+        self._watched: dict[str, tuple[str, set[str]]] = {}
         self._closing = False
         queue.subscribe(self._on_job)
 
@@ -66,7 +68,7 @@ class Grids:
             if isinstance(job.request, GridRequest):
                 place = job.request.place
                 try:
-                    self._watched[place] = {cell.request.to_json() for cell in self._read(place).cells}
+                    self._watched[place] = (job.owner, {cell.request.to_json() for cell in self._read(place).cells})
                 except UserError as error:
                     log.warning("A grid that waits cannot be drawn: %s", error)
 
@@ -77,14 +79,19 @@ class Grids:
     def begin(self, grid: Grid, owner: str) -> Job:
         """Save a grid and queue its cells, and behind them the job that is returned, which draws it.
 
-        Raises `UserError` for a cell that cannot be made or a grid that would be too large: then nothing was queued.
+        Raises `UserError` for a cell that cannot be made, a grid that would be too large or that has no room in the
+        line as a whole: then nothing was queued.
         """
         cells = tuple(replace(cell, request=self._prepare(cell.request)) for cell in grid.cells)
         grid = replace(grid, cells=cells, owner=_mark(owner))
         cost_of_grid(grid)
         place = f"{time.strftime('%Y-%m-%d/%H%M%S')}-{secrets.token_hex(4)}"
         self._write(place, grid)
-        return self._queued(place, grid, grid.cells, owner)
+        try:
+            return self._queued(place, grid, grid.cells, owner)
+        except UserError:
+            shutil.rmtree(self._folder(place), ignore_errors=True)  # nothing of it was begun
+            raise
 
     def resume(self, place: str, owner: str) -> Job:
         """Queue the cells whose pictures are not there, and the drawing. Raises `UserError` as `begin` does."""
@@ -190,18 +197,29 @@ class Grids:
         )
 
     def _queued(self, place: str, grid: Grid, cells: Iterable[Cell], owner: str, *, resumed: bool = False) -> Job:
-        """Submit what is to be made, cells that are alike once, and the drawing; and write the jobs down."""
+        """Submit what is to be made, cells that are alike once, and the drawing, all or nothing; and write the jobs
+        down."""
         wanted = {cell.request.to_json(): cell.request for cell in cells}
-        with self._lock:
-            self._watched[place] = {cell.request.to_json() for cell in grid.cells}
-        before = self._outcomes(place).read()
-        for text in wanted:
-            if text in before:  # what became of it is open again
-                self._outcomes(place).add(replace(before[text], state="lost"))
-        jobs = {text: self._queue.submit(request, owner).id for text, request in wanted.items()}
-        self._write(place, grid.with_jobs(jobs))
         drawing = GridRequest(place=place, title=grid.title, base=grid.base, resumed=resumed)
-        return self._queue.submit(drawing, owner)
+        with self._lock:
+            self._watched[place] = (owner, {cell.request.to_json() for cell in grid.cells})
+        outcomes = self._outcomes(place)
+        before = {text: outcome for text, outcome in outcomes.read().items() if text in wanted}
+        jobs: list[Job] = []
+        try:
+            for outcome in before.values():  # what became of it is open again
+                outcomes.add(replace(outcome, state="lost"))
+            # The cells of a drawing that comes again were let into the line with it.
+            jobs = self._queue.submit_all([*wanted.values(), drawing], owner, admitted=resumed)
+            self._write(place, grid.with_jobs({text: job.id for text, job in zip(wanted, jobs, strict=False)}))
+        except UserError:
+            for job in jobs:
+                self._queue.cancel(job)
+            self._unwatch(place)
+            for outcome in before.values():
+                outcomes.add(outcome)
+            raise
+        return jobs[-1]
 
     def _on_job(self, job: Job) -> None:
         """What became of a cell is written down when it ends: the queue forgets, and a half-made picture looks like a
@@ -213,7 +231,8 @@ class Grids:
             return
         text = job.request.to_json()
         with self._lock:
-            places = [place for place, requests in self._watched.items() if text in requests]
+            watched = self._watched.items()
+            places = [place for place, (owner, texts) in watched if owner == job.owner and text in texts]
         for place in places:
             outcome = Outcome.of(job)
             if self._closing and outcome.state == "stopped":

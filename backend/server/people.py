@@ -34,6 +34,12 @@ class Person:
     scopes: frozenset[str] = EVERYTHING
 
 
+def shelf_of(person: Person) -> str:
+    """Whose the things are that somebody keeps, such as presets: their own, or the studio's (empty) where nobody logs
+    in."""
+    return "" if person.how == "local" else person.owner
+
+
 def may(person: Person, risk: Risk) -> bool:
     """Whether somebody may do what carries this risk."""
     return risk in GRANTED[person.role] and risk in person.scopes

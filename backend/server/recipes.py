@@ -1,6 +1,7 @@
 """What files say of how they were made, the styles, and the presets: the routes of what is brought into a form.
 
-Everybody who may open the page may read and write styles and presets; they are the studio's.
+Styles are the studio's: whoever may make pictures writes them. Presets are the studio's or a person's own, whose login
+says so; the studio's are for administrators to delete then.
 """
 
 import asyncio
@@ -13,9 +14,12 @@ from pydantic import Field
 
 from backend.app import App
 from backend.infotext.recipe import Recipe, read_recipe
+from backend.presets import Preset
 from backend.recipe_offer import offer, to_values
 from backend.server.inputs import LARGEST, PICTURE_TYPES, picture_body
 from backend.server.json_door import JsonRoute, Order, order, said
+from backend.server.owner import person_of, require
+from backend.server.people import Person, Risk, may, shelf_of
 from backend.server.risks import risk
 from backend.styles import Style
 
@@ -122,17 +126,37 @@ def _all_styles(app: App) -> dict[str, Any]:
 
 
 def _presets(routes: APIRouter, app: App) -> None:
-    def all_presets(checkpoint: str) -> dict[str, Any]:
-        presets = [{"name": each.name, "tab": each.tab, "values": len(each.values)} for each in app.presets.all()]
-        return {"presets": presets, "checkpoint": list(app.presets.of_checkpoint(checkpoint))}
-
     @routes.get("/presets")
     @risk("read")
     def presets(request: Request, checkpoint: str = "") -> Response:
-        return said(request, all_presets(checkpoint))
+        return said(request, _all_presets(app, person_of(request), checkpoint))
 
     @routes.post("/presets/delete")
     @risk("make")
     def delete(request: Request, wanted: Annotated[NamedOrder, Depends(order(NamedOrder))]) -> Response:
-        app.presets.delete(wanted.name)
-        return said(request, all_presets(""))
+        person = person_of(request)
+        preset = app.presets.find(wanted.name, shelf_of(person))
+        require(request, _risk_to_change(preset, person))
+        app.presets.delete(preset)
+        return said(request, _all_presets(app, person, ""))
+
+
+def _risk_to_change(preset: Preset, person: Person) -> Risk:
+    return "make" if preset.owner == shelf_of(person) else "manage"
+
+
+def _all_presets(app: App, person: Person, checkpoint: str) -> dict[str, Any]:
+    """The presets that somebody sees, and what they may do: `shared` says that there are the studio's beside theirs."""
+    shelf = shelf_of(person)
+    presets = [
+        {
+            "name": each.name,
+            "tab": each.tab,
+            "values": len(each.values),
+            "own": each.owner == shelf,
+            "deletable": may(person, _risk_to_change(each, person)),
+        }
+        for each in app.presets.all(shelf)
+    ]
+    rights = {"make": may(person, "make"), "manage": may(person, "manage"), "shared": bool(shelf)}
+    return {"presets": presets, "checkpoint": list(app.presets.of_checkpoint(checkpoint)), **rights}

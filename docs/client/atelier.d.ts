@@ -39,7 +39,7 @@ export type EventView = QueuedView | StartedView | LoadingView | NoticeView | St
  * where the second pass has another checkpoint: each then has what lies beside it), or `OWN_VAE`.
  * `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
  * and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
- * the words once more, larger.
+ * the words once more, larger. `template` is what the words were drawn from, where they were.
  * Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
  */
 export interface GenerationRequest {
@@ -95,6 +95,18 @@ export interface GenerationRequest {
   old_prompt_editing?: boolean;
   /** Comma backtrack */
   comma_backtrack?: number;
+  /** Template */
+  template?: Template | null;
+}
+
+/** The drawing of a grid, which the page has asked for: its pictures are jobs of their own before it. */
+export interface GridView {
+  /** The grid's folder among the grids. */
+  place: string;
+  /** What it is, in a line. */
+  title: string;
+  /** What its pictures were made from. */
+  base: GenerationRequest;
 }
 
 /**
@@ -118,7 +130,8 @@ export interface Guidance {
 
 /**
  * A second pass at a larger size: by `scale`, or to `width` x `height` (of which one may be 0: by the ratio).
- * Everything that is empty or 0 is as in the first pass.
+ * `extra_noise` is that of `InitImage`.
+ * Everything else that is empty or 0 is as in the first pass.
  */
 export interface HiresFix {
   /** Upscaler */
@@ -145,12 +158,15 @@ export interface HiresFix {
   negative_prompt?: string;
   /** Hires CFG scale */
   cfg_scale?: number;
+  /** Extra noise */
+  extra_noise?: number;
 }
 
 /**
  * The picture to begin with. `sketch` is painted over it; `depth` is for depth checkpoints, which compute one
- * without; `image_cfg_scale` is for InstructPix2Pix. With `upscale` nothing is resized to what is generated, so that
- * `resize_mode` has no say.
+ * without; `image_cfg_scale` is for InstructPix2Pix. The noise that is put on the picture is multiplied by
+ * `noise_multiplier`, and `extra_noise` times as much is put on besides. With `upscale` nothing is resized to what is
+ * generated, so that `resize_mode` has no say.
  */
 export interface InitImage {
   /** Picture */
@@ -165,6 +181,10 @@ export interface InitImage {
   resize_mode?: "Just resize" | "Crop and resize" | "Resize and fill" | "Just resize (latent upscale)";
   /** Image CFG scale */
   image_cfg_scale?: number;
+  /** Noise multiplier */
+  noise_multiplier?: number;
+  /** Extra noise */
+  extra_noise?: number;
   /** Box */
   box?: Box | null;
   /** Inpainting */
@@ -224,7 +244,7 @@ export interface JobList {
 export interface JobView {
   /** 32 hexadecimal digits. */
   id: string;
-  kind: "generation" | "upscale";
+  kind: "generation" | "upscale" | "grid";
   state: "queued" | "running" | "finished" | "interrupted" | "failed";
   /** Seconds since 1970. */
   created: number;
@@ -242,8 +262,8 @@ export interface JobView {
   notices: Array<string>;
   progress: ProgressView | null;
   pictures: Array<PictureView>;
-  /** As it is run: names made exact, seeds chosen. */
-  request: GenerationRequest | UpscaleRequest;
+  /** As it is run: names made exact, seeds chosen, words drawn. */
+  request: GenerationRequest | UpscaleRequest | GridView;
 }
 
 /** The shelves of the Models tab. */
@@ -498,6 +518,51 @@ export interface StepView {
   preview: string;
 }
 
+/** The job that a submission became, and further ones, where there are any. */
+export interface SubmittedView {
+  /** 32 hexadecimal digits. */
+  id: string;
+  kind: "generation" | "upscale" | "grid";
+  state: "queued" | "running" | "finished" | "interrupted" | "failed";
+  /** Seconds since 1970. */
+  created: number;
+  /** Its place in everybody's line, from 1; 0 for one that does not wait. */
+  position: number;
+  /** Until it will have ended; null while nothing like it was measured. */
+  seconds_left: number | null;
+  /** Of a failed job a word for the fault, such as oom or model_not_found; else empty. */
+  error: string;
+  /** Of a failed job why, in one sentence; else empty. */
+  message: string;
+  /** What it is waiting for; empty where it is not. */
+  loading: string;
+  /** Sentences about what was done otherwise than asked, so that it can go on. */
+  notices: Array<string>;
+  progress: ProgressView | null;
+  pictures: Array<PictureView>;
+  /** As it is run: names made exact, seeds chosen, words drawn. */
+  request: GenerationRequest | UpscaleRequest | GridView;
+  /**
+   * Where a prompt leaves words to chance, by wildcards or {a|b}, each picture has words, and a job, of its own: these are the jobs of all pictures but the first.
+   */
+  others: Array<JobView>;
+}
+
+/**
+ * What a request's prompts were drawn from. It changes no pixel: the request's own prompts are what is drawn, and
+ * one that has a template is not drawn again.
+ */
+export interface Template {
+  /** Template of the prompt */
+  prompt?: string;
+  /** Template of the negative prompt */
+  negative_prompt?: string;
+  /** Template of the hires prompt */
+  hires_prompt?: string;
+  /** Template of the hires negative prompt */
+  hires_negative_prompt?: string;
+}
+
 /**
  * The picture `scale` times as large, and made new tile by tile: AUTOMATIC1111's SD upscale.
  * A tile is as large as what the request generates, and shares at least `overlap` pixels with the next.
@@ -552,7 +617,7 @@ export interface Variation {
 
 /** What each address takes and answers; a status of 400 and above answers a `Problem`. */
 export interface Operations {
-  "POST /api/v2/generations": { body: GenerationRequest; answer: JobView };
+  "POST /api/v2/generations": { body: GenerationRequest; answer: SubmittedView };
   "POST /api/v2/upscales": { body: UpscaleRequest; answer: JobView };
   "GET /api/v2/queue": { body: undefined; answer: QueueView };
   "GET /api/v2/jobs": { body: undefined; answer: JobList };

@@ -69,7 +69,8 @@ class Atelier:
             self._headers["Authorization"] = f"Basic {basic}"
 
     def generate(self, prompt: str = "", **values: Any) -> "Job":
-        """Queue a generation. Sent once, however often the network has to be tried. Raises `Refused`."""
+        """Queue a generation. Sent once, however often the network has to be tried; where a prompt leaves words to
+        chance, each picture is a job, and those after the first are its `others`. Raises `Refused`."""
         return self._queue("generations", {"prompt": prompt, **values})
 
     def upscale(self, *pictures: str, **values: Any) -> "Job":
@@ -139,7 +140,8 @@ class Atelier:
         return answer
 
     def _queue(self, path: str, values: Mapping[str, Any]) -> "Job":
-        return Job(self, self.post(path, values, key=secrets.token_hex(16))["id"])
+        answer = self.post(path, values, key=secrets.token_hex(16))
+        return Job(self, answer["id"], [Job(self, each["id"]) for each in answer.get("others", ())])
 
     def _ask(
         self,
@@ -178,10 +180,11 @@ class Atelier:
 
 
 class Job:
-    """A job of yours on a server."""
+    """A job of yours on a server, and the others that were queued with it."""
 
-    def __init__(self, atelier: Atelier, id: str):
+    def __init__(self, atelier: Atelier, id: str, others: "Iterable[Job]" = ()):
         self.id = id
+        self.others = tuple(others)
         self._atelier = atelier
 
     def look(self) -> dict[str, Any]:
@@ -219,9 +222,10 @@ class Job:
         return ended
 
     def pictures(self) -> list[bytes]:
-        """The files of all pictures, once the job has ended. Raises `Refused`."""
+        """The files of all pictures, those of the others too, once they have ended. Raises `Refused`."""
         count = len(self.wait()["pictures"])
-        return [self._atelier.fetch(f"jobs/{self.id}/pictures/{index}") for index in range(count)]
+        own = [self._atelier.fetch(f"jobs/{self.id}/pictures/{index}") for index in range(count)]
+        return own + [picture for other in self.others for picture in other.pictures()]
 
     def cancel(self) -> dict[str, Any]:
         """End it: now if it waits, at its next step if it runs. Raises `Refused`."""

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from backend.app import App, Options
 from backend.paths import ROOT
 from backend.server import grids, inputs, live, models, pictures, prompts, recipes
+from backend.server.doorkeeper import Doorkeeper
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
 from ui.app import mount
@@ -111,7 +112,7 @@ def program(*flags: str) -> Iterator[str]:
 class Studio:
     """Atelier on a port of its own, whose worker goes on by one step whenever the test says so."""
 
-    def __init__(self, options: Options):
+    def __init__(self, options: Options, doorkeeper: Doorkeeper | None = None):
         self.gate = threading.Semaphore(0)
         self.app = App(options, worker=lambda app: ScriptedWorker(app, gate=self.gate))
         web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -122,9 +123,8 @@ class Studio:
         web.include_router(prompts.router(self.app))
         web.include_router(recipes.router(self.app))
         web.include_router(grids.router(self.app))
-        self._server = uvicorn.Server(
-            uvicorn.Config(Guard(mount(web, self.app)), port=0, log_level="warning", ws="websockets-sansio")
-        )
+        guard = Guard(mount(web, self.app), doorkeeper=doorkeeper)
+        self._server = uvicorn.Server(uvicorn.Config(guard, port=0, log_level="warning", ws="websockets-sansio"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.app.start()
         self._thread.start()

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from backend.app import Options
 from backend.request import GenerationRequest
+from backend.server.accounts import Accounts, parse_entries, users_of
+from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from tests.browser.conftest import PATIENCE, Studio, Witness
 from tests.browser.test_page import field, generate, page_owner, said, small, text_field
 
@@ -253,6 +255,46 @@ def test_presets_are_saved_applied_and_go_with_a_checkpoint(studio: Studio, witn
     expect(sheet(stranger, "presets").get_by_text("There are none yet")).to_be_visible()
     sheet(stranger, "presets").get_by_role("button", name="Forget these").click()
     expect(sheet(stranger, "presets").get_by_role("button", name="Forget these")).to_be_hidden()
+
+
+def test_people_are_offered_what_is_theirs_to_change(options: Options, witness: Witness) -> None:
+    logins = parse_entries("administrator ada:a,artist anna:b,viewer vera:c", first="administrator", others="artist")
+    doorkeeper = Doorkeeper(Accounts(users_of(logins)))
+    studio = Studio(options, doorkeeper)
+    contexts: list[BrowserContext] = []
+
+    def opened(name: str) -> tuple[Page, Locator]:
+        context = witness.context()
+        contexts.append(context)
+        context.add_cookies([{"name": LOGIN_COOKIE, "value": doorkeeper.sessions.begin(name), "url": studio.url}])
+        page = witness.open(studio.url, context)
+        page.locator("#txt2img_presets").click()
+        return page, sheet(page, "presets")
+
+    try:
+        page, presets = opened("ada")
+        for name in ("all", "mine"):
+            presets.get_by_label("Name").fill(name)
+            presets.get_by_text("For everybody").click()  # on, then off
+            presets.get_by_role("button", name="Save", exact=True).click()
+            expect(presets.get_by_role("button", name=f"Delete {name}")).to_be_visible()
+        expect(presets.get_by_text("everybody's")).to_have_count(1)
+        expect(presets.get_by_role("button", name="Use these values with it")).to_be_visible()
+        page, presets = opened("anna")
+        expect(presets.get_by_role("button", name=re.compile("^all"))).to_be_visible()
+        expect(presets.get_by_role("button", name="Save", exact=True)).to_be_visible()
+        for name in (re.compile("^mine"), re.compile("^Delete"), "Use these values with it"):
+            expect(presets.get_by_role("button", name=name)).to_be_hidden()
+        expect(presets.get_by_text("For everybody")).to_be_hidden()
+        page, presets = opened("vera")
+        presets.get_by_role("button", name=re.compile("^all")).click()
+        expect(page.locator(".models-toast .undo")).to_be_visible()
+        page.locator("#txt2img_presets").click()
+        expect(presets.get_by_role("button", name="Save", exact=True)).to_be_hidden()
+    finally:
+        for context in contexts:  # a page that is open would miss the studio
+            context.close()
+        studio.close()
 
 
 def test_the_last_state_is_there_after_a_restart(options: Options, witness: Witness) -> None:

@@ -29,21 +29,24 @@ class PresetsSheet {
   #problem = complaint();
   #with = element("p", { className: "hint" });
   #forget = button("Forget these", () => this.#keepForCheckpoint([]));
+  #everybody = tick("everybody", "For everybody", false);
+  #saving = element("div", { className: "saving" }, element("h3", { textContent: "Save what stands in the form" }));
+  #checkpoints = element("div", { className: "line" });
   #tab = "txt2img";
 
   constructor() {
     const save = button("Save", () => this.#save(), { primary: true });
     const hold = button("Use these values with it", () => this.#keepForCheckpoint(this.#chosen()));
+    this.#saving.append(this.#groups, element("div", { className: "line" }, field("Name", this.#name), this.#everybody, save));
+    this.#checkpoints.append(hold, this.#forget);
     this.#dialog.body.append(
       this.#problem,
       this.#list,
       this.#none,
-      element("h3", { textContent: "Save what stands in the form" }),
-      this.#groups,
-      element("div", { className: "line" }, field("Name", this.#name), save),
+      this.#saving,
       element("h3", { className: "with-name" }),
       this.#with,
-      element("div", { className: "line" }, hold, this.#forget),
+      this.#checkpoints,
     );
     this.#name.addEventListener("keydown", (event) => event.key === "Enter" && (event.preventDefault(), save.click()));
   }
@@ -53,6 +56,7 @@ class PresetsSheet {
     const groups = GROUPS.filter(([, , , tabs]) => !tabs || tabs.includes(tab));
     this.#groups.replaceChildren(...groups.map(([name, words, usual]) => tick(name, words, usual)));
     this.#name.value = "";
+    this.#everybody.firstChild.checked = false;
     this.#problem.hidden = true;
     await this.renew();
     this.#dialog.showModal();
@@ -64,21 +68,26 @@ class PresetsSheet {
   }
 
   async renew() {
-    const { presets, checkpoint } = await askAt(`atelier/presets?checkpoint=${encodeURIComponent(this.#checkpoint)}`);
+    const { presets, checkpoint, make, manage, shared } = await askAt(`atelier/presets?checkpoint=${encodeURIComponent(this.#checkpoint)}`);
     this.#none.hidden = presets.length > 0;
+    say(this.#none, make ? "There are none yet: save what stands in the form below." : "There are none yet.");
+    this.#saving.hidden = !make;
+    this.#checkpoints.hidden = !manage;
+    this.#everybody.hidden = !(shared && manage);
     reconcile(this.#list, presets, {
-      key: ({ name, values, tab }) => `${name} ${values} ${tab}`,
+      key: ({ name, values, tab, own, deletable }) => `${name} ${values} ${tab} ${own} ${deletable}`,
       make: (preset) => this.#row(preset),
     });
     say(this.#dialog.querySelector(".with-name"), `With ${this.#checkpoint || "this checkpoint"}`);
     const has = checkpoint.length === 1 ? "One value is" : `${checkpoint.length} values are`;
-    const none = "Whenever it is chosen, the values that are ticked above can come with it.";
+    const none = manage ? "Whenever it is chosen, the values that are ticked above can come with it." : "It brings what suits it by itself.";
     say(this.#with, checkpoint.length ? `${has} set whenever it is chosen.` : none);
     this.#forget.hidden = !checkpoint.length;
   }
 
-  #row({ name, tab, values }) {
-    const about = element("span", { className: "about", textContent: `${TABS[tab] ?? tab} · ${values === 1 ? "1 value" : `${values} values`}` });
+  #row({ name, tab, values, own, deletable }) {
+    const words = [TABS[tab] ?? tab, values === 1 ? "1 value" : `${values} values`, ...(own ? [] : ["everybody's"])];
+    const about = element("span", { className: "about", textContent: words.join(" · ") });
     const apply = () => {
       this.#dialog.close();
       wish("preset", { tab: this.#tab, name });
@@ -88,7 +97,7 @@ class PresetsSheet {
       "li",
       {},
       element("button", { type: "button", title: `Fill in ${name}`, onclick: apply }, named, about),
-      iconButton("trash", `Delete ${name}`, () => this.#delete(name)),
+      ...(deletable ? [iconButton("trash", `Delete ${name}`, () => this.#delete(name))] : []),
     );
   }
 
@@ -103,7 +112,8 @@ class PresetsSheet {
   }
 
   #save() {
-    wish("save_preset", { tab: this.#tab, name: this.#name.value, groups: this.#chosen() });
+    const everybody = this.#everybody.firstChild.checked;
+    wish("save_preset", { tab: this.#tab, name: this.#name.value, groups: this.#chosen(), everybody });
   }
 
   #keepForCheckpoint(groups) {

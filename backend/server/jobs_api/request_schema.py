@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 from backend.checked import LARGEST_SIDE, LONGEST_PROMPT
 from backend.init_image import (
     AREAS,
+    EXTRA_NOISE_RANGE,
     HIGHEST_CFG,
     HIGHEST_STEPS,
     HIRES_SCALE_RANGE,
@@ -24,6 +25,7 @@ from backend.init_image import (
     LARGEST_HIRES,
     MASK_BLUR_RANGE,
     MASKED_CONTENT,
+    NOISE_MULTIPLIER_RANGE,
     OVERLAP_RANGE,
     PADDING_RANGE,
     RESIZE_MODES,
@@ -84,6 +86,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "seed_resize": SEED_RESIZE_RANGE,
         "init.denoising_strength": UNIT,
         "init.image_cfg_scale": IMAGE_CFG_RANGE,
+        "init.noise_multiplier": NOISE_MULTIPLIER_RANGE,
+        "init.extra_noise": EXTRA_NOISE_RANGE,
         "init.box.left": SIDE,
         "init.box.top": SIDE,
         "init.box.width": (SIZE_STEP, LARGEST_SIDE),
@@ -100,6 +104,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "hires.steps": (0, HIGHEST_STEPS),
         "hires.denoising_strength": UNIT,
         "hires.cfg_scale": (0, HIGHEST_CFG),
+        "hires.extra_noise": EXTRA_NOISE_RANGE,
         "sampling.eta": UNIT,
         **_within("sampling", SAMPLING_RANGES),
         "sampling.ensd": ENSD_RANGE,

@@ -1,18 +1,21 @@
 """What ``/api/v2`` answers with: typed values, made from jobs, models and recipes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.any_request import Request
 from backend.events import Failed as FailedEvent
 from backend.events import ImageReady, Loading, Notice, Progress
+from backend.grids.request import GridRequest
 from backend.job import Job, State
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.overview import Shown
 from backend.outlook import Outlook
 from backend.request import GenerationRequest
 from backend.server.jobs_api.request_schema import Generation, Upscale
+from backend.upscaling.request import UpscaleRequest
 
 PREFIX = "/api/v2"
 MEDIA_TYPES: Mapping[str, str] = {
@@ -54,11 +57,19 @@ class ProgressView(View):
     remaining: float = Field(description="Seconds for the whole job.")
 
 
+class GridView(View):
+    """The drawing of a grid, which the page has asked for: its pictures are jobs of their own before it."""
+
+    place: str = Field(description="The grid's folder among the grids.")
+    title: str = Field(description="What it is, in a line.")
+    base: Generation = Field(description="What its pictures were made from.")
+
+
 class JobView(View):
     """A job as it is now."""
 
     id: JobId
-    kind: Literal["generation", "upscale"]
+    kind: Literal["generation", "upscale", "grid"]
     state: State
     created: float = Field(description="Seconds since 1970.")
     position: int = Field(ge=0, description="Its place in everybody's line, from 1; 0 for one that does not wait.")
@@ -69,7 +80,18 @@ class JobView(View):
     notices: list[str] = Field(description="Sentences about what was done otherwise than asked, so that it can go on.")
     progress: ProgressView | None
     pictures: list[PictureView]
-    request: Generation | Upscale = Field(description="As it is run: names made exact, seeds chosen.")
+    request: Generation | Upscale | GridView = Field(
+        description="As it is run: names made exact, seeds chosen, words drawn."
+    )
+
+
+class SubmittedView(JobView):
+    """The job that a submission became, and further ones, where there are any."""
+
+    others: list[JobView] = Field(
+        description="Where a prompt leaves words to chance, by wildcards or {a|b}, each picture has words, and a job, "
+        "of its own: these are the jobs of all pictures but the first."
+    )
 
 
 class JobList(View):
@@ -170,7 +192,7 @@ def job_view(job: Job, outlook: Mapping[str, Outlook]) -> JobView:
     progress = next((event for event in events if isinstance(event, Progress)), None)
     return JobView.model_construct(
         id=job.id,
-        kind="generation" if isinstance(job.request, GenerationRequest) else "upscale",
+        kind=_kind(job.request),
         state=state,
         created=job.created,
         position=stands.position if stands and state == "queued" else 0,
@@ -181,8 +203,26 @@ def job_view(job: Job, outlook: Mapping[str, Outlook]) -> JobView:
         notices=[event.message for event in events if isinstance(event, Notice)],
         progress=progress_view(progress) if progress and state == "running" else None,
         pictures=[picture_view(job, event) for event in events if isinstance(event, ImageReady)],
-        request=job.request,
+        request=_request_view(job.request),
     )
+
+
+def submitted_view(jobs: Sequence[Job], outlook: Mapping[str, Outlook]) -> SubmittedView:
+    """What a submission became."""
+    first, *others = (job_view(job, outlook) for job in jobs)
+    return SubmittedView.model_construct(**dict(first), others=others)
+
+
+def _kind(request: Request) -> str:
+    if isinstance(request, GridRequest):
+        return "grid"
+    return "generation" if isinstance(request, GenerationRequest) else "upscale"
+
+
+def _request_view(request: Request) -> GenerationRequest | UpscaleRequest | GridView:
+    if isinstance(request, GridRequest):
+        return GridView.model_construct(place=request.place, title=request.title, base=request.base)
+    return request
 
 
 def picture_view(job: Job, image: ImageReady) -> PictureView:

@@ -15,7 +15,16 @@ from backend.job import Job, Once, State
 from backend.server.jobs_api.answers import answer, file_answer
 from backend.server.jobs_api.events import EventStream, Numbers
 from backend.server.jobs_api.request_schema import Generation, Upscale
-from backend.server.jobs_api.views import MEDIA_TYPES, PREFIX, JobList, JobView, QueueView, job_view
+from backend.server.jobs_api.views import (
+    MEDIA_TYPES,
+    PREFIX,
+    JobList,
+    JobView,
+    QueueView,
+    SubmittedView,
+    job_view,
+    submitted_view,
+)
 from backend.server.owner import owner_of
 from backend.server.risks import MEBIBYTE, risk
 
@@ -43,6 +52,10 @@ GENERATIONS: Any = {
     "inpaint": {
         "summary": "A part of a picture made new: the mask's white",
         "value": {**FIRST, "init": {"picture": "0" * 64, "inpainting": {"mask": "1" * 64, "mask_blur": 4}}},
+    },
+    "chance": {
+        "summary": "Two pictures, each with a colour of its own: two jobs",
+        "value": {**FIRST, "prompt": "a {red|green} circle", "batch_count": 2},
     },
     "hires": {
         "summary": "A picture made once more, larger",
@@ -89,19 +102,21 @@ def _view(app: App, job: Job) -> JobView:
 
 
 def _submitting(routes: APIRouter, app: App) -> None:
-    def submit(asked: AnyRequest, owner: str, key: str | None) -> Response:
-        once = Once(key=key, asked=hashlib.sha256(asked.to_json().encode()).hexdigest()) if key else None
-        job = app.queue.submit(asked, owner, once=once)
-        return answer(_view(app, job), 202, {"Location": f"{PREFIX}/jobs/{job.id}"})
+    def once(asked: AnyRequest, key: str | None) -> Once | None:
+        return Once(key=key, asked=hashlib.sha256(asked.to_json().encode()).hexdigest()) if key else None
+
+    def accepted(view: JobView) -> Response:
+        return answer(view, 202, {"Location": f"{PREFIX}/jobs/{view.id}"})
 
     # Plain functions, here and below, are those that wait for a disk: they run on threads.
-    @routes.post("/generations", status_code=202, response_model=JobView, tags=["jobs"])
+    @routes.post("/generations", status_code=202, response_model=SubmittedView, tags=["jobs"])
     @risk("make", largest=LARGEST_REQUEST)
     def generate(
         request: Request, asked: Annotated[Generation, Body(openapi_examples=GENERATIONS)], key: Key = None
     ) -> Response:
         """Queue a generation: pictures from words, or from a picture that was put in."""
-        return submit(asked, owner_of(request), key)
+        jobs = app.submit(asked, owner_of(request), once=once(asked, key))
+        return accepted(submitted_view(jobs, app.queue.outlook()))
 
     @routes.post("/upscales", status_code=202, response_model=JobView, tags=["jobs"])
     @risk("make", largest=LARGEST_REQUEST)
@@ -109,7 +124,7 @@ def _submitting(routes: APIRouter, app: App) -> None:
         request: Request, asked: Annotated[Upscale, Body(openapi_examples=UPSCALES)], key: Key = None
     ) -> Response:
         """Queue pictures that were put in to be enlarged as they are."""
-        return submit(asked, owner_of(request), key)
+        return accepted(_view(app, app.queue.submit(asked, owner_of(request), once=once(asked, key))))
 
 
 def _looking(routes: APIRouter, app: App) -> None:

@@ -95,6 +95,7 @@ class Txt2Img(Generation):
     hr_scheduler: Name | None = None
     hr_prompt: Words = ""
     hr_negative_prompt: Words = ""
+    hr_cfg: float | None = None  # Forge's
 
 
 class Img2Img(Generation):

@@ -13,9 +13,10 @@ from backend.server.sdapi.door import Refused, not_found
 from backend.server.sdapi.fields import Generation, Img2Img, Txt2Img
 from backend.server.sdapi.infotext import filled
 from backend.server.sdapi.models import SAME_CHECKPOINT, Models
-from backend.server.sdapi.options import ABSENT, CHECKPOINT, PIXELS, VAE, Options
+from backend.server.sdapi.options import CHECKPOINT, PIXELS, VAE, Options
 from backend.server.sdapi.pictures import put, put_mask
 from backend.server.sdapi.scripts import always_on, selected
+from backend.server.sdapi.several import SEVERAL, Several, several
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -24,8 +25,13 @@ Places = dict[str, Any]
 SAME = ("use same sampler", "use same scheduler")
 LATENT = next(iter(LATENT_UPSCALERS))  # what no name means, as there
 TIMESTEPS = ("DDIM", "DDIM CFG++", "PLMS", "UniPC")  # whose eta is the setting eta_ddim
-# Settings of parts that a request may not have.
-OF_PARTS = {"refiner_switch_by_sample_steps": "refiner.", "inpainting_mask_weight": "init.inpainting."}
+# Settings of parts that a request may not have, by their places.
+OF_PARTS = {
+    "refiner_switch_by_sample_steps": ("refiner.by_sampling_steps",),
+    "inpainting_mask_weight": ("init.inpainting.mask_weight",),
+    "initial_noise_multiplier": ("init.noise_multiplier",),
+    "img2img_extra_noise": ("init.extra_noise", "hires.extra_noise"),
+}
 OF_FIELDS = ("s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond")  # settings that are fields too
 
 
@@ -41,24 +47,36 @@ class Translator:
         """A body with what its ``infotext`` says. Raises `UserError`."""
         return filled(wish, self._app.catalog)
 
+    def asked(self, wish: Generation, owner: str) -> Several:
+        """What a body asks for, with the words of its styles and what its script makes of it. Raises `UserError`."""
+        styles, names = self._app.styles, [name for name in wish.styles or () if name]
+        styles.applied(names, "", "")  # whether there are any of these names, before a script makes many pictures
+        request, img2img = self.request(wish, owner), isinstance(wish, Img2Img)
+        return several(wish.script_name, wish.script_args, request, styles, img2img=img2img).styled(names, styles)
+
     def request(self, wish: Generation, owner: str) -> GenerationRequest:
-        """The request that a body means, with the settings of its owner. Raises `UserError` with a sentence for what
-        cannot be, before any picture is looked at if it can be said so early."""
+        """The request that a body means, with the settings of its owner and without styles.
+
+        Raises `UserError` with a sentence for what cannot be, before any picture is looked at if it can be said so
+        early.
+        """
         _refuse_absent(wish)
         settings = {**self._options.given(owner), **self._options.checked(wish.override_settings)}
         img2img = isinstance(wish, Img2Img)
         places = self._usual(wish, settings)
         places |= self._refiner(wish)
         upscalers = self._app.upscalers.names()
-        places |= selected(wish.script_name, wish.script_args, upscalers, img2img=img2img)
+        places |= selected(wish.script_name, wish.script_args, upscalers, SEVERAL, img2img=img2img)
         soft = always_on(wish.alwayson_scripts, img2img=img2img)
         if isinstance(wish, Txt2Img) and wish.enable_hr:
             places |= self._hires(wish)
         if isinstance(wish, Img2Img):
             places |= self._init(wish, soft)
-        for name, part in OF_PARTS.items():
-            if name in settings and any(place.startswith(part) for place in places):
-                places[PIXELS[name].place] = settings[name]
+        for name, wanted in OF_PARTS.items():
+            for place in wanted:
+                part = place.rpartition(".")[0] + "."
+                if name in settings and place not in places and any(each.startswith(part) for each in places):
+                    places[place] = settings[name]
         if "init.upscale.upscaler" in places:
             places["init.upscale.upscaler"] = self._models.upscaler(str(places["init.upscale.upscaler"]))
         return GenerationRequest.from_values(_nested(places))
@@ -128,6 +146,7 @@ class Translator:
             "hires.checkpoint": "" if checkpoint in SAME_CHECKPOINT else self._models.checkpoint(checkpoint).name,
             "hires.prompt": wish.hr_prompt,
             "hires.negative_prompt": wish.hr_negative_prompt,
+            "hires.cfg_scale": wish.hr_cfg or 0.0,
         }
         if wish.firstphase_width or wish.firstphase_height:  # its interface of before 1.0: the size is the result's
             places |= {"hires.width": _whole_latents(wish.width), "hires.height": _whole_latents(wish.height)}
@@ -143,6 +162,8 @@ class Translator:
         }
         if wish.image_cfg_scale is not None:
             places["init.image_cfg_scale"] = wish.image_cfg_scale
+        if wish.initial_noise_multiplier is not None:
+            places["init.noise_multiplier"] = wish.initial_noise_multiplier
         if wish.mask:
             places |= soft | {
                 "init.inpainting.mask_blur": _mask_blur(wish),
@@ -172,14 +193,10 @@ def _refuse_absent(wish: Generation) -> None:
     said: list[str] = []
     if wish.restore_faces:
         said.append("There is no face restoration here: leave out restore_faces.")
-    if any(wish.styles or ()):
-        said.append(f"There is no style called {next(filter(None, wish.styles or ()))[:60]!r} here.")
     if wish.firstpass_image:
         said.append("firstpass_image is not taken: hires fix begins with words here.")
     if isinstance(wish, Img2Img) and wish.latent_mask:
         said.append("latent_mask is not taken: send mask.")
-    if isinstance(wish, Img2Img) and wish.initial_noise_multiplier not in (None, ABSENT["initial_noise_multiplier"]):
-        said.append(f"initial_noise_multiplier can only be 1, not {wish.initial_noise_multiplier:g}.")
     if said:
         raise Refused(said[0], status=422)
 

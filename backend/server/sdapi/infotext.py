@@ -46,9 +46,11 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "hires.checkpoint": "hr_checkpoint_name",
         "hires.prompt": "hr_prompt",
         "hires.negative_prompt": "hr_negative_prompt",
+        "hires.cfg_scale": "hr_cfg",
         "init.denoising_strength": "denoising_strength",
         "init.resize_mode": "resize_mode",
         "init.image_cfg_scale": "image_cfg_scale",
+        "init.noise_multiplier": "initial_noise_multiplier",
         "init.inpainting.mask_blur": "mask_blur",
         "init.inpainting.inverted": "inpainting_mask_invert",
         "init.inpainting.masked_content": "inpainting_fill",
@@ -65,7 +67,7 @@ FORMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     }
 )
 SETTINGS: Mapping[str, str] = MappingProxyType(
-    {"checkpoint": CHECKPOINT, "vae": VAE}
+    {"checkpoint": CHECKPOINT, "vae": VAE, "hires.extra_noise": "img2img_extra_noise"}
     | {option.place: name for name, option in PIXELS.items() if option.place not in FIELDS}
 )
 # Without which of them a picture would be another one, by the field or setting that says it.

@@ -17,7 +17,7 @@ from backend.server.sdapi.options import Options
 # What is looked for again is everything that there is.
 REFRESHED = ("checkpoints", "vae", "loras", "embeddings")
 # Lists of what is not here: none of it can be named in a request.
-EMPTY = ("/hypernetworks", "/face-restorers", "/realesrgan-models", "/prompt-styles", "/extensions")
+EMPTY = ("/hypernetworks", "/face-restorers", "/realesrgan-models", "/extensions")
 
 
 def add_lists(routes: APIRouter, app: App, models: Models, options: Options) -> None:
@@ -28,6 +28,7 @@ def add_lists(routes: APIRouter, app: App, models: Models, options: Options) -> 
         "/upscalers": lambda: listings.upscalers(app),
         "/latent-upscale-modes": listings.latent_upscale_modes,
         "/sd-models": models.checkpoints,
+        "/prompt-styles": lambda: listings.styles(app),
         "/sd-vae": lambda: listings.vaes(models),
         "/loras": lambda: listings.loras(models),
         "/scripts": listings.scripts,

@@ -13,7 +13,8 @@ from backend.model_manager.memory.budgets import ram_space
 from backend.sampling.samplers import SAMPLERS, Sampler
 from backend.sampling.schedules import AUTOMATIC, KARRAS_RHO, POLYEXPONENTIAL_RHO, SCHEDULES
 from backend.server.sdapi.models import Models
-from backend.server.sdapi.scripts import SCRIPTS, titles
+from backend.server.sdapi.scripts import SCRIPTS
+from backend.server.sdapi.several import SEVERAL
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -73,6 +74,13 @@ def latent_upscale_modes() -> Rows:
     return [{"name": name} for name in LATENT_UPSCALERS]
 
 
+def styles(app: "App") -> Rows:
+    """Styles; where their files lie is nobody's business."""
+    return [
+        {"name": each.name, "prompt": each.prompt, "negative_prompt": each.negative_prompt} for each in app.styles.all()
+    ]
+
+
 def vaes(models: Models) -> Rows:
     """VAEs that lie in files of their own."""
     return [{"model_name": models.file(each), "filename": models.file(each)} for each in models.usable(Kind.VAE)]
@@ -119,13 +127,13 @@ def embeddings(models: Models, checkpoint: ModelRecord | None) -> dict[str, Any]
 
 
 def scripts() -> dict[str, list[str]]:
-    """The titles of scripts."""
-    return {"txt2img": titles(img2img=False), "img2img": titles(img2img=True)}
+    """The titles of scripts, in lower case as there."""
+    return {"txt2img": list(SEVERAL), "img2img": [*SCRIPTS, *SEVERAL]}
 
 
 def script_info() -> Rows:
     """What scripts take."""
-    return [script.shown for script in SCRIPTS.values()]
+    return [row for script in (*SCRIPTS.values(), *SEVERAL.values()) for row in script.shown]
 
 
 def command_line(app: "App") -> dict[str, Any]:

@@ -76,13 +76,13 @@ PIXELS: Mapping[str, PixelOption] = MappingProxyType(
         "pad_cond_uncond": _option("guidance.pad_conds", False),
         "refiner_switch_by_sample_steps": _option("refiner.by_sampling_steps", False),
         "inpainting_mask_weight": _option("init.inpainting.mask_weight", 1.0),
+        "initial_noise_multiplier": _option("init.noise_multiplier", 1.0),
+        "img2img_extra_noise": _option("init.extra_noise", 0.0),
     }
 )
 # What changes AUTOMATIC1111's pixels and is not here: taken with its default, and refused with any other value.
 ABSENT: Mapping[str, object] = MappingProxyType(
     {
-        "initial_noise_multiplier": 1.0,
-        "img2img_extra_noise": 0.0,
         "img2img_color_correction": False,
         "img2img_fix_steps": False,
         "face_restoration": False,

@@ -7,7 +7,8 @@ from typing import Any
 from backend.events import Failed, Notice
 from backend.infotext.provenance import VERSION
 from backend.job import Job
-from backend.request import OWN_VAE, GenerationRequest
+from backend.request import OWN_VAE
+from backend.server.sdapi.calls import Call
 from backend.server.sdapi.door import Refused
 from backend.server.sdapi.fields import Generation, Img2Img
 from backend.server.sdapi.models import Models
@@ -18,35 +19,32 @@ from backend.server.sdapi.progress import timestamp
 ASKED_WRONGLY = frozenset({"invalid_value", "model_not_found"})
 
 
-def answer(job: Job, wish: Generation, models: Models) -> dict[str, Any]:
-    """Pictures, the body as it was understood, and ``info``. An interrupted job gives what it made. Raises `UserError`
-    if it failed."""
-    _check(job)
+def answer(call: Call, wish: Generation, models: Models) -> dict[str, Any]:
+    """Pictures, the body as it was understood, and ``info``. What was interrupted gives what it made. Raises
+    `UserError` if it failed."""
+    _check(call.failure)
     hidden = {"init_images": None, "mask": None}
     echo = wish.model_dump() | (hidden if isinstance(wish, Img2Img) and not wish.include_init_images else {})
-    images = [encoded(image) for image in job.images] if wish.send_images else []
-    return {"images": images, "parameters": echo, "info": json.dumps(info(job, models))}
+    images = [encoded(each.image) for each in call.shown] if wish.send_images else []
+    said = info(call, models) | {"styles": [name for name in wish.styles or () if name]}
+    return {"images": images, "parameters": echo, "info": json.dumps(said)}
 
 
-def info(job: Job, models: Models) -> dict[str, Any]:
+def info(call: Call, models: Models) -> dict[str, Any]:
     """How the pictures were made, one entry of every list for each (``Processed.js`` of AUTOMATIC1111)."""
-    request = job.request
-    assert isinstance(request, GenerationRequest)
-    images = job.images
-    batches = range(request.batch_count)
-    subseeds = [seed for batch in batches for seed in request.variation_seeds(batch)] or [0] * request.pictures
+    request, shown = call.request, call.shown
     record = models.checkpoint_or_none(request.checkpoint)
     strength = request.hires.denoising_strength if request.hires else None
-    first = images[0].seed if images else request.seed
+    first = shown[0] if shown else None
     return {
         "prompt": request.prompt,
-        "all_prompts": [request.prompt] * len(images),
+        "all_prompts": [each.request.prompt for each in shown],
         "negative_prompt": request.negative_prompt,
-        "all_negative_prompts": [request.negative_prompt] * len(images),
-        "seed": first,
-        "all_seeds": [image.seed for image in images],
-        "subseed": subseeds[0],
-        "all_subseeds": [subseeds[image.index] for image in images],
+        "all_negative_prompts": [each.request.negative_prompt for each in shown],
+        "seed": first.image.seed if first else request.seed,
+        "all_seeds": [each.image.seed for each in shown],
+        "subseed": first.subseed if first else 0,
+        "all_subseeds": [each.subseed for each in shown],
         "subseed_strength": request.variation.strength if request.variation else 0,
         "width": request.width,
         "height": request.height,
@@ -64,10 +62,10 @@ def info(job: Job, models: Models) -> dict[str, Any]:
         "seed_resize_from_h": request.seed_resize[1] if request.seed_resize else -1,
         "denoising_strength": request.init.denoising_strength if request.init else strength,
         "extra_generation_params": {},
-        "index_of_first_image": 0,
-        "infotexts": [image.infotext for image in images],
+        "index_of_first_image": len(call.grids),
+        "infotexts": [each.image.infotext for each in shown],
         "styles": [],
-        "job_timestamp": timestamp(job),
+        "job_timestamp": timestamp(call.jobs[0]),
         "clip_skip": request.clip_skip,
         "is_using_inpainting_conditioning": False,
         "version": VERSION,
@@ -76,14 +74,14 @@ def info(job: Job, models: Models) -> dict[str, Any]:
 
 def extras(job: Job) -> tuple[list[str], str]:
     """The pictures that were enlarged, and what is to be said of them as HTML. Raises `UserError` if none could be."""
-    _check(job)
+    ending = job.since()[-1][1]
+    _check(ending if isinstance(ending, Failed) else None)
     notices = [event.message for _, event in job.since() if isinstance(event, Notice)]
     words = [job.images[0].infotext.rpartition("\n")[2], *notices] if job.images else notices
     return [encoded(image) for image in job.images], "".join(f"<p>{html.escape(each)}</p>" for each in words)
 
 
-def _check(job: Job) -> None:
-    ending = job.since()[-1][1]
-    if isinstance(ending, Failed):
-        status = 422 if ending.kind in ASKED_WRONGLY else 500
-        raise Refused(ending.message, status=status, kind=ending.kind)
+def _check(failure: Failed | None) -> None:
+    if failure is not None:
+        status = 422 if failure.kind in ASKED_WRONGLY else 500
+        raise Refused(failure.message, status=status, kind=failure.kind)

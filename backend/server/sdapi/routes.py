@@ -11,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from backend.any_request import Request as JobRequest
 from backend.app import App
 from backend.inputs import AT_ONCE
-from backend.job import Job
 from backend.server.owner import owner_of
 from backend.server.risks import risk
 from backend.server.sdapi import controlnet, extras, results
+from backend.server.sdapi.calls import Call, Calls
 from backend.server.sdapi.door import FAULTS, LARGEST_PICTURES, Refused, SdRoute, absent, not_found, said, schema, wish
 from backend.server.sdapi.fields import (
     ExtraBatch,
@@ -62,6 +62,7 @@ class Desk:
     def __init__(self, app: App, models: Models, options: Options):
         self.app = app
         self.watch = Watch(app.queue)
+        self.calls = Calls(app)
         self._models = models
         self._options = options
         self._translator = Translator(app, models, options)
@@ -75,18 +76,19 @@ class Desk:
     async def generate(self, asked: Generation, owner: str) -> Response:
         """What txt2img and img2img answer. Raises `UserError`."""
 
-        def begin() -> tuple[Generation, Job]:
+        def begin() -> tuple[Generation, Call]:
             filled = self._translator.filled(asked)
-            return filled, self.app.queue.submit(self._translator.request(filled, owner), owner)
+            return filled, self.calls.begin(self._translator.asked(filled, owner), owner)
 
-        understood, job = await (self.reading(begin) if isinstance(asked, Img2Img) else run_in_threadpool(begin))
-        await self.watch.end(job)
-        return await run_in_threadpool(self._answer, job, understood)
+        understood, call = await (self.reading(begin) if isinstance(asked, Img2Img) else run_in_threadpool(begin))
+        for job in call.all:
+            await self.watch.end(job)
+        return await run_in_threadpool(self._answer, call, understood, owner)
 
-    def _answer(self, job: Job, understood: Generation) -> Response:
-        answer = said(results.answer(job, understood, self._models))
+    def _answer(self, call: Call, understood: Generation, owner: str) -> Response:
+        answer = said(results.answer(call, understood, self._models))
         if not understood.override_settings_restore_afterwards:
-            self._options.keep(job.owner, understood.override_settings)
+            self._options.keep(owner, understood.override_settings)
         return answer
 
     async def enlarge(self, asked: Extras, pictures: list[tuple[str, str]], owner: str) -> tuple[list[str], str]:
@@ -151,7 +153,9 @@ def _add_state(routes: APIRouter, desk: Desk) -> None:
     @routes.get("/progress")
     @risk("read")
     async def how_far(request: Request, skip_current_image: bool = False) -> Response:
-        return said(progress(queue, desk.watch, owner_of(request), with_image=not skip_current_image))
+        job = current(queue, owner_of(request))
+        call = desk.calls.of(job) if job else None
+        return said(progress(queue, desk.watch, job, call, with_image=not skip_current_image))
 
     # Plain functions run on threads: the store flushes to the disk.
     @routes.post("/interrupt")
@@ -159,7 +163,7 @@ def _add_state(routes: APIRouter, desk: Desk) -> None:
     def interrupt(request: Request) -> Response:
         job = current(queue, owner_of(request))
         if job is not None:
-            queue.cancel(job)
+            desk.calls.end(job)
         return said({})
 
     @routes.post("/skip")

@@ -19,13 +19,15 @@ NO_SCRIPT = ("", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
-    """A value that a script takes: its name here, AUTOMATIC1111's label, its default, and between what it may be."""
+    """A value that a script takes: its name here, AUTOMATIC1111's label, its default, and between what or of which
+    words it may be."""
 
     name: str
     label: str
     default: object = None
     range: tuple[float, float] | None = None
     step: float | None = None
+    choices: tuple[str, ...] = ()
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -33,27 +35,34 @@ class Argument:
         row: dict[str, Any] = {"label": self.label, "value": self.default}
         if self.range is not None:
             row |= {"minimum": self.range[0], "maximum": self.range[1]}
+        if self.choices:
+            row["choices"] = self.choices
         return row | ({"step": self.step} if self.step is not None else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A script for img2img. `place` is the part of a request that its values are."""
+    """A script for img2img, and with `for_words` for txt2img too. `place` is the part of a request that its values are,
+    if they are one."""
 
     title: str
-    always_on: bool
+    always_on: bool = False
+    for_words: bool = False
     arguments: tuple[Argument, ...]
-    place: str
+    place: str = ""
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """Its row in ``/script-info``."""
-        return {
-            "name": self.title.lower(),
-            "is_alwayson": self.always_on,
-            "is_img2img": True,
-            "args": [argument.shown for argument in self.arguments],
-        }
+    def shown(self) -> list[dict[str, Any]]:
+        """Its rows in ``/script-info``: one for each kind of body that it is for."""
+        return [
+            {
+                "name": self.title.lower(),
+                "is_alwayson": self.always_on,
+                "is_img2img": img2img,
+                "args": [argument.shown for argument in self.arguments],
+            }
+            for img2img in ((False, True) if self.for_words else (True,))
+        ]
 
     def values(self, given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
         """Each argument's value by its name: what is not given is the default. Raises `Refused`."""
@@ -106,11 +115,6 @@ SCRIPTS: Mapping[str, Script] = MappingProxyType({each.title.lower(): each for e
 OF_THE_PAGE = frozenset({"seed", "sampler", "refiner", "extra options", "comments", "hypertile", "api payload"})
 
 
-def titles(*, img2img: bool) -> list[str]:
-    """The titles that ``/scripts`` lists, in lower case as there."""
-    return list(SCRIPTS) if img2img else []
-
-
 def always_on(wanted: Mapping[str, Any], *, img2img: bool) -> dict[str, Any]:
     """What a body's ``alwayson_scripts`` mean, by places in a request. One that is not here and is asked for nothing is
     passed over. Raises `Refused`."""
@@ -134,16 +138,26 @@ def always_on(wanted: Mapping[str, Any], *, img2img: bool) -> dict[str, Any]:
     return found
 
 
-def selected(name: str | None, arguments: Sequence[Any], upscalers: Sequence[str], *, img2img: bool) -> dict[str, Any]:
-    """What a body's ``script_name`` and ``script_args`` mean, by places in a request. `upscalers` are those that a
-    client may count. Raises `Refused`."""
+def selected(
+    name: str | None,
+    arguments: Sequence[Any],
+    upscalers: Sequence[str],
+    others: Mapping[str, Script],
+    *,
+    img2img: bool,
+) -> dict[str, Any]:
+    """What a body's ``script_name`` and ``script_args`` mean, by places in a request; of a script among the `others`
+    nothing. `upscalers` are those that a client may count. Raises `Refused`."""
     wanted = (name or "").strip().casefold()
-    if wanted in NO_SCRIPT:
+    if wanted in NO_SCRIPT or wanted in others:
         return {}
     script = SCRIPTS.get(wanted)
     if script is None or script.always_on or not img2img:
+        there = ", ".join(each.title for each in others.values())
         raise Refused(
-            f"Script {str(name)[:60]!r} not found: there is {SD_UPSCALE.title}, for img2img without a mask.", status=422
+            f"Script {str(name)[:60]!r} not found: there are {there}, and {SD_UPSCALE.title} for img2img without a "
+            "mask.",
+            status=422,
         )
     values = script.values(arguments)
     number = values["upscaler"]
