@@ -192,6 +192,6 @@ def test_progress_and_interrupt_are_about_the_whole_call(options: Options) -> No
 
 def test_a_name_that_is_no_script_of_several_pictures_leaves_the_request(app: App) -> None:
     request = GenerationRequest(seed=1)
-    assert several("SD upscale", [None], request, app.styles, img2img=True).requests == (request,)
+    assert several("SD upscale", [None], request, app.styles, [], img2img=True).requests == (request,)
     with pytest.raises(InvalidRequest):
-        several("Prompt Matrix", [], request, app.styles, img2img=False)
+        several("Prompt Matrix", [], request, app.styles, [], img2img=False)

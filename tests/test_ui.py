@@ -23,6 +23,7 @@ from backend.infotext.recipe import read_text
 from backend.init_image import HiresFix
 from backend.jobs import Job
 from backend.recipe_offer import to_values
+from backend.request import GenerationRequest
 from backend.server.owner import OWNER_COOKIE
 from backend.settings import Settings
 from backend.styles import Style
@@ -848,6 +849,33 @@ def test_styles_are_in_the_request_and_found_again_in_a_recipe(app: App, client:
 
 
 XYZ = {"script_list": "X/Y/Z plot", "prompt": "a boat", "seed": "5", "steps": 3, "width": 64, "height": 64}
+
+
+@pytest.mark.parametrize(
+    ("script", "prompts"),
+    [
+        ({"script_list": "Prompt matrix", "prompt": "a boat|red"}, ["a boat, ink", "a boat, red, ink"]),
+        (
+            {"script_list": "Prompts from file or textbox", "prompts_from_file_or_textbox_prompt_txt": "a boat\na cat"},
+            ["a boat, ink", "a cat, ink"],
+        ),
+        (
+            {"xyz_plot_x_type": "Prompt S/R", "xyz_plot_x_values": "boat, ink", **XYZ},
+            ["a boat, ink", "a ink, ink"],  # the style's own words are not searched
+        ),
+        (
+            {"xyz_plot_x_type": "Styles", "xyz_plot_x_values": "red, ink", **XYZ},
+            ["a boat, ink, red", "a boat, ink, ink"],
+        ),
+    ],
+)
+def test_the_words_of_styles_are_put_on_after_a_script(
+    app: App, client: TestClient, script: dict[str, Any], prompts: list[str]
+) -> None:
+    app.styles.save(Style(name="ink", prompt="{prompt}, ink"))
+    app.styles.save(Style(name="red", prompt="red"))
+    assert send(client, event(client, "txt2img_generate"), form_values(client, **{"styles": ["ink"], **script})) == [""]
+    assert [each.prompt for each in asked(app) if isinstance(each, GenerationRequest)] == prompts
 
 
 def test_a_plot_becomes_a_grid_of_jobs(app: App, client: TestClient) -> None:

@@ -11,7 +11,7 @@ from backend.errors import ModelFileError
 from backend.request import GenerationRequest
 from ui import controls, scripts
 from ui.form import SHORT_EVENT, Form
-from ui.generate import Actions, Sender, with_chosen_styles
+from ui.generate import Actions, Sender
 from ui.painted import PAINTING, Painting, with_painting
 from ui.suited import suited_values
 
@@ -75,5 +75,4 @@ def request_of(app: App, form: Form, values: Mapping[str, Any], painting: Painti
     record = app.catalog.find(str(values.get("checkpoint") or app.settings.value.checkpoint))
     suited = suited_values(record, app.settings.value)
     used = painting if record.identity.variant == DEPTH else replace(painting, depth="")
-    request = form.request(with_painting(values, used, (suited["width"], suited["height"])))
-    return with_chosen_styles(app, request, values)
+    return form.request(with_painting(values, used, (suited["width"], suited["height"])))

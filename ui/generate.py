@@ -10,9 +10,8 @@ import gradio as gr
 
 from backend.any_request import Request
 from backend.app import App
-from backend.errors import InvalidRequest, UserError
+from backend.errors import UserError
 from backend.grids.grid import Grid
-from backend.grids.styled import with_styles
 from backend.request import GenerationRequest
 from backend.server.owner import owner_of, person_of, require
 from backend.server.people import Person, Risk
@@ -117,15 +116,6 @@ class Sender:
             self._app.submit(wanted, owner)
         else:
             self._app.queue.submit(wanted, owner)
-
-
-def with_chosen_styles(app: App, request: GenerationRequest, values: Mapping[str, Any]) -> GenerationRequest:
-    """The request with the words of the styles that are chosen in the form, so that it has the final ones. Raises
-    `InvalidRequest` for a style that is gone."""
-    names = values.get("styles") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InvalidRequest("Styles must be a list of names.")
-    return with_styles(request, names, app.styles) if names else request
 
 
 def owner_here(request: gr.Request) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from backend.app import App
 from backend.errors import InvalidRequest, UserError
+from backend.grids.styled import with_styles
 from backend.imaging.upscale import NONE
 from backend.inputs import StoredInput
 from ui import canvas_tab, controls, scripts
@@ -54,11 +55,14 @@ def _batch(app: App, form: Form, values: Mapping[str, Any]) -> Batch:
     """A request for each picture, as if it lay on the canvas alone. Raises `InvalidRequest` if there are none, or too
     many."""
     requests, refused = [], []
+    styles = scripts.chosen_styles(values)
     for title, store in _pictures(app, values):
         try:
             stored = store()
             painting = Painting(picture=stored.name, size=(stored.width, stored.height))
-            requests.append((title, canvas_tab.request_of(app, form, values, painting)))
+            requests.append(
+                (title, with_styles(canvas_tab.request_of(app, form, values, painting), styles, app.styles))
+            )
         except UserError as error:
             refused.append((title, str(error)))
     if not requests and not refused:

@@ -16,7 +16,7 @@ from backend.grids.matrix import Matrix
 from backend.grids.plot import Plot, Plotted
 from backend.grids.prompt_lines import PromptLines
 from backend.grids.styled import NAME as STYLES
-from backend.grids.styled import styles_axis
+from backend.grids.styled import styled_grid, styles_axis, with_styles
 from backend.infotext.fields import SOME_PICTURE
 from backend.request import GenerationRequest
 from ui.form import SHORT_EVENT, Form, filled
@@ -90,19 +90,29 @@ def _listed(names: Sequence[str]) -> str:
 
 def asked(app: App, values: Mapping[str, Any], one: AskedFor) -> Sequence[Request | Grid] | Batch:
     """What a click on *Generate* asks for: one request as `one` reads it from the values, or what the chosen script
-    makes of that. Raises `InvalidRequest`."""
-    script = values.get("script") or NONE
+    makes of that. The words of the chosen styles are put on last, as in AUTOMATIC1111: a script sees the prompt as it
+    was typed. Raises `InvalidRequest`."""
+    script, styles, chosen = values.get("script") or NONE, app.styles, chosen_styles(values)
     if script == NONE:
-        return [one(values)]
+        return [with_styles(one(values), chosen, styles)]
     options = _options(values)
     if script == LINES:
-        found = _lines(options).requests(one(values), app.styles)
-        return Batch(requests=[("", each) for each in found.requests], remarks=found.remarks)
+        found = _lines(options).requests(one(values), styles)
+        requests = [("", with_styles(each, chosen, styles)) for each in found.requests]
+        return Batch(requests=requests, remarks=found.remarks)
     if script == MATRIX:
-        return [_matrix(options).grid(one(values))]
+        return [styled_grid(_matrix(options).grid(one(values)), chosen, styles)]
     if script == PLOT:
-        return [_plot_of(options).grid(one(values), [styles_axis(app.styles)])]
+        return [styled_grid(_plot_of(options).grid(one(values), [styles_axis(styles, chosen)]), chosen, styles)]
     raise InvalidRequest(unknown_name("script", str(script)[:40], SCRIPTS))
+
+
+def chosen_styles(values: Mapping[str, Any]) -> list[str]:
+    """The names of the styles that are chosen in the form. Raises `InvalidRequest` for what are none."""
+    names = values.get("styles") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidRequest("Styles must be a list of names.")
+    return names
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The tab that makes pictures from words."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -9,10 +8,9 @@ from backend.app import App
 from backend.errors import InvalidRequest
 from backend.imaging.upscale import NONE
 from backend.init_image import LATENT_UPSCALERS, HiresFix
-from backend.request import GenerationRequest
 from ui import controls, scripts
 from ui.form import SHORT_EVENT, Form
-from ui.generate import Actions, Sender, remember, with_chosen_styles
+from ui.generate import Actions, Sender, remember
 from ui.pieces import hint, live_view, told
 
 
@@ -31,11 +29,8 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
             cost = scripts.place(app, form)
         live_view("txt2img")
 
-    def one(values: Mapping[str, Any]) -> GenerationRequest:
-        return with_chosen_styles(app, form.request(values), values)
-
-    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, one))
-    scripts.tell_cost(app, form, one, cost)
+    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, form.request))
+    scripts.tell_cost(app, form, form.request, cost)
     remember(page, form)
     return buttons
 

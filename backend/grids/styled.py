@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from backend.grids.axes import Axis, Value
+from backend.grids.grid import Grid
 from backend.grids.values import listed
 from backend.request import GenerationRequest
 from backend.styles import Styles
@@ -26,11 +27,20 @@ def with_styles(request: GenerationRequest, names: Sequence[str], styles: Styles
     return replace(request, prompt=prompt, negative_prompt=negative, hires=hires)
 
 
-def styles_axis(styles: Styles) -> Axis:
-    """The axis of AUTOMATIC1111's that puts styles on, beside those that are chosen; several at once in quotes."""
+def styled_grid(grid: Grid, names: Sequence[str], styles: Styles) -> Grid:
+    """The grid with the words of these styles in every picture: put on last, as in AUTOMATIC1111, so that a script sees
+    the prompt as it was written. A Styles axis has put them on before its own. Raises `InvalidRequest`."""
+    if not names or NAME in (grid.x.name, grid.y.name, grid.z.name):
+        return grid
+    cells = tuple(replace(cell, request=with_styles(cell.request, names, styles)) for cell in grid.cells)
+    return replace(grid, cells=cells, base=with_styles(grid.base, names, styles))
+
+
+def styles_axis(styles: Styles, chosen: Sequence[str] = ()) -> Axis:
+    """The axis of AUTOMATIC1111's that puts styles on, after those that are `chosen`; several at once in quotes."""
 
     def apply(request: GenerationRequest, value: str, _values: Sequence[Value]) -> GenerationRequest:
-        return with_styles(request, listed(value), styles)
+        return with_styles(request, [*chosen, *listed(value)], styles)
 
     return Axis(
         name=NAME,

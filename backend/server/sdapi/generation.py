@@ -52,7 +52,7 @@ class Translator:
         styles, names = self._app.styles, [name for name in wish.styles or () if name]
         styles.applied(names, "", "")  # whether there are any of these names, before a script makes many pictures
         request, img2img = self.request(wish, owner), isinstance(wish, Img2Img)
-        return several(wish.script_name, wish.script_args, request, styles, img2img=img2img).styled(names, styles)
+        return several(wish.script_name, wish.script_args, request, styles, names, img2img=img2img)
 
     def request(self, wish: Generation, owner: str) -> GenerationRequest:
         """The request that a body means, with the settings of its owner and without styles.

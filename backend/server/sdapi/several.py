@@ -14,7 +14,7 @@ from backend.grids.matrix import SCRIPT as MATRIX_TITLE
 from backend.grids.plot import SCRIPT as PLOT_TITLE
 from backend.grids.plot import Plot, Plotted
 from backend.grids.prompt_lines import PLACES, PromptLines
-from backend.grids.styled import styles_axis, with_styles
+from backend.grids.styled import styled_grid, styles_axis, with_styles
 from backend.request import GenerationRequest
 from backend.server.sdapi.door import Refused
 from backend.server.sdapi.scripts import Argument, Script
@@ -49,13 +49,11 @@ class Several:
     def styled(self, names: Sequence[str], styles: Styles) -> "Several":
         """The same with the words of these styles in every picture: put on last, as there, so that a script sees the
         prompt as it was sent. Raises `InvalidRequest`."""
-        if not names:
-            return self
-        requests = tuple(with_styles(each, names, styles) for each in self.requests)
-        if self.grid is None:
-            return replace(self, requests=requests)
-        cells = tuple(replace(cell, request=with_styles(cell.request, names, styles)) for cell in self.grid.cells)
-        return replace(self, grid=replace(self.grid, cells=cells, base=with_styles(self.grid.base, names, styles)))
+        return replace(
+            self,
+            requests=tuple(with_styles(each, names, styles) for each in self.requests),
+            grid=self.grid and styled_grid(self.grid, names, styles),
+        )
 
 
 def _axis(letter: str) -> tuple[Argument, ...]:
@@ -111,16 +109,34 @@ SEVERAL: Mapping[str, Script] = MappingProxyType({each.title.lower(): each for e
 
 
 def several(
-    name: str | None, arguments: Sequence[Any], request: GenerationRequest, styles: Styles, *, img2img: bool
+    name: str | None,
+    arguments: Sequence[Any],
+    request: GenerationRequest,
+    styles: Styles,
+    chosen: Sequence[str],
+    *,
+    img2img: bool,
 ) -> Several:
-    """What a body asks for whose script has that name, which may be one of a single picture. Raises `InvalidRequest`,
-    and `Refused` for values that the script does not take."""
+    """What a body asks for whose script has that name, which may be one of a single picture, with the `chosen` styles.
+    Raises `InvalidRequest`, and `Refused` for values that the script does not take."""
+    return _plain(name, arguments, request, styles, chosen, img2img=img2img).styled(chosen, styles)
+
+
+def _plain(
+    name: str | None,
+    arguments: Sequence[Any],
+    request: GenerationRequest,
+    styles: Styles,
+    chosen: Sequence[str],
+    *,
+    img2img: bool,
+) -> Several:
     script = SEVERAL.get((name or "").strip().casefold())
     if script is None:
         return Several(requests=(request,))
     given = script.values(arguments)
     if script is PLOT:
-        grid = _plot(given, styles, img2img=img2img).grid(request, [styles_axis(styles)])
+        grid = _plot(given, styles, img2img=img2img).grid(request, [styles_axis(styles, chosen)])
         return Several(grid=grid, lone=_truth(given, "include_lone_images"))
     if script is MATRIX:
         return Several(grid=_matrix(given).grid(request))
