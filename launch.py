@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ NOTE = "atelier-installed.json"
 OPTIONAL = {"--xformers": "xformers"}
 """Flags of webui.py that ask for an extra; without it the flag still starts, and webui.py says what is missing."""
 
+# A whole run takes two processes, each with whole files and one thread of PyTorch's: half the time on two cores.
+WHOLE_RUN = ("-n", "2", "--dist", "loadfile")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 CHECKS = {
     "ruff": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
@@ -177,19 +180,23 @@ def check(environment: Environment, arguments: Sequence[str]) -> int:
     for name, command in CHECKS.items():
         print(f"== {name}", flush=True)
         results[name] = environment.run(command)
+    whole = not arguments
+    arguments = arguments or WHOLE_RUN
     print(f"== {shlex.join(['pytest', *arguments])}", flush=True)
-    results["pytest"], closing = _pytest(environment, arguments)
+    results["pytest"], closing = _pytest(environment, arguments, ONE_THREAD if whole else {})
     print("\n" + ", ".join(f"{name} {'FAILED' if status else 'ok'}" for name, status in results.items()))
     print(closing, flush=True)
     return results["pytest"] or int(any(results.values()))
 
 
-def _pytest(environment: Environment, arguments: Sequence[str]) -> tuple[int, str]:
+def _pytest(environment: Environment, arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
     """The exit status and the last line; what pytest prints is passed on as it comes, dot by dot."""
     colour = ["--color=yes"] if sys.stdout.isatty() else []
     command = [environment.python, "-m", "pytest", *colour, *arguments]
     tail = b""
-    with subprocess.Popen(command, cwd=environment.root, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=environment.root, env={**os.environ, **variables}, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         while piece := os.read(process.stdout.fileno(), 65536):
             sys.stdout.buffer.write(piece)
