@@ -27,7 +27,7 @@ OPTIONAL = {"--xformers": "xformers"}
 """Flags of webui.py that ask for an extra; without it the flag still starts, and webui.py says what is missing."""
 
 # A whole run takes two processes, each with whole files and one thread of PyTorch's: half the time on two cores.
-WHOLE_RUN = ("-n", "2", "--dist", "loadfile")
+WHOLE_RUN = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 CHECKS = {
     "ruff": ["-m", "ruff", "check", "."],

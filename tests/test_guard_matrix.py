@@ -3,7 +3,6 @@
 Behind the guard stands a witness in place of the app, so that what is counted is what came through.
 """
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from backend.server.origins import Policy
 from backend.server.people import RISKS
 from backend.server.risks import Row, Rule
 from backend.server.shared_link import SharedLink
+from tests.loops import run_apart
 from webui import Door, guarded
 
 HOST = "127.0.0.1:7860"
@@ -119,7 +119,7 @@ def ask(guard: Guard, row: Row, method: str, headers: dict[str, str], port: int 
     }
     if not row.websocket:
         scope["method"] = method
-    asyncio.run(guard(scope, receive, send))
+    run_apart(guard(scope, receive, send))
     if row.websocket:
         return next((message["code"] for message in said if message["type"] == "websocket.close"), 0)
     sent = {name.decode(): value.decode() for name, value in said[0]["headers"]}

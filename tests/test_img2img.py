@@ -163,7 +163,9 @@ def test_a_half_clear_picture_gets_no_pale_rim(app: App) -> None:
 def test_an_empty_mask_is_a_sentence(app: App, picture: str) -> None:
     mask = put(app, Image.new("L", SIZE, 0))
     events = list(app.queue.submit(beginning(picture, inpainting=Inpainting(mask=mask)), "me").follow())
-    assert events[-1] == Failed(message="The mask is empty: paint where the picture is to be made new.")
+    assert events[-1] == Failed(
+        message="The mask is empty: paint where the picture is to be made new.", kind="invalid_value"
+    )
 
 
 def test_the_whole_picture_resized_is_what_others_make(app: App, picture: str) -> None:

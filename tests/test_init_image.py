@@ -8,6 +8,7 @@ import pytest
 
 from backend.errors import InvalidRequest
 from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
+from backend.prompt.template import Template
 from backend.request import GenerationRequest, label
 from backend.request_parts import PART_LABELS
 
@@ -97,6 +98,7 @@ def test_every_field_of_every_part_has_its_words() -> None:
         "init.inpainting.soft": SoftInpainting,
         "init.upscale": TiledUpscale,
         "hires": HiresFix,
+        "template": Template,
     }
     names = {f"{place}.{field.name}" for place, part in parts.items() for field in dataclasses.fields(part)}
     assert names == set(PART_LABELS)

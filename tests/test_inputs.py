@@ -1,6 +1,5 @@
 """What people put in: every kind of file comes out right or is refused in a sentence, and no byte is lost."""
 
-import asyncio
 import hashlib
 import io
 import os
@@ -29,6 +28,7 @@ from backend.server import inputs
 from backend.server.guard import Guard
 from backend.server.json_door import JSON
 from backend.upscaling.request import UpscaleRequest
+from tests.loops import run_apart
 from tests.scripted import ScriptedWorker
 
 RED, BLUE = (200, 30, 40), (20, 40, 210)
@@ -354,9 +354,7 @@ def test_what_is_declared_too_large_is_not_read(options: Options) -> None:
         "query_string": b"",
         "headers": [(b"host", b"localhost"), (b"content-length", str(MOST_BYTES + 1).encode())],
     }
-    # On a thread of its own: a browser that another test has open runs its loop on this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, server(scope, receive, send)).result()
+    run_apart(server(scope, receive, send))
     app.close()
     assert told[0]["status"] == 400
     assert f"{MOST_BYTES:,} bytes" in told[1]["body"].decode()

@@ -23,6 +23,7 @@ from backend.server.jobs_api.events import EventStream, Numbers
 from backend.server.jobs_api.typescript import typescript
 from backend.server.people import owner_named
 from tests.api_studio import SMALL, WAIT, Studio, studio
+from tests.loops import run_apart
 from tests.scripted import ScriptedWorker
 
 TYPES = Path(__file__).parent.parent / "docs" / "client" / "atelier.d.ts"
@@ -317,7 +318,7 @@ def test_a_slow_client_skips_steps_and_nothing_piles_up() -> None:
         assert told.endswith(b'event: finished\ndata: {"type":"finished","error":"","message":""}\n\n')
         assert job._listeners == []
 
-    asyncio.run(run())
+    run_apart(run())
 
 
 def test_a_client_that_is_gone_is_listened_for_no_longer() -> None:
@@ -331,7 +332,7 @@ def test_a_client_that_is_gone_is_listened_for_no_longer() -> None:
         assert job._listeners == []
         assert job.state == "queued"  # whoever follows it or not
 
-    asyncio.run(run())
+    run_apart(run())
 
 
 def test_in_silence_a_client_is_told_that_the_line_stands() -> None:
@@ -346,7 +347,7 @@ def test_in_silence_a_client_is_told_that_the_line_stands() -> None:
         job.emit(Finished())
         await asyncio.wait_for(sending, WAIT)
 
-    asyncio.run(run())
+    run_apart(run())
 
 
 def test_pictures_are_put_in_by_their_hash(here: Studio) -> None:

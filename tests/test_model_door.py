@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from backend.server import models
 from backend.server.json_door import LARGEST_ORDER, JsonRoute
+from backend.server.risks import USUAL_BODY
 from tests.model_studio import BASE, Studio, checkpoint, options_at, studio_of
 
 # What everybody who may open the page may send; any other order is for somebody at this machine.
@@ -132,17 +133,15 @@ def test_only_json_of_our_own_page_is_an_order(quiet: Studio, path: str) -> None
     assert quiet.models().keys() == {"ink.safetensors", "tiny.safetensors"}
 
 
-def test_an_order_without_end_is_cut_off(quiet: Studio) -> None:
-    sent = 0
-
+@pytest.mark.parametrize(("size", "status", "most"), [(LARGEST_ORDER + 1, 400, LARGEST_ORDER), (None, 413, USUAL_BODY)])
+def test_an_order_that_is_too_long_is_cut_off(quiet: Studio, size: int | None, status: int, most: int) -> None:
     def endless() -> Iterator[bytes]:
-        nonlocal sent
-        while sent < 64 * LARGEST_ORDER:
-            sent += 65536
-            yield b" " * 65536
+        for _ in range(64):
+            yield b" " * LARGEST_ORDER
 
+    body = endless() if size is None else b" " * size
     answer = quiet.client().post(
-        f"{BASE}/refresh", content=endless(), headers={"content-type": "application/json; charset=utf-8"}
+        f"{BASE}/refresh", content=body, headers={"content-type": "application/json; charset=utf-8"}
     )
-    assert answer.status_code == 400
-    assert f"{LARGEST_ORDER:,} bytes" in answer.json()["problem"]
+    assert answer.status_code == status
+    assert f"{most:,} bytes" in answer.json()["problem"]

@@ -18,6 +18,7 @@ from PIL import Image
 from backend.app import App, Options
 from backend.request import GenerationRequest
 from backend.server.sdapi.fields import Extras, Img2Img, Txt2Img
+from tests.loops import run_apart
 from tests.sd_studio import ME, OTHER, SD, Workshop, cookies, gated, in_base64, pictured, server
 
 SMALL = {"prompt": "a green tree", "steps": 2, "width": 64, "height": 64}
@@ -258,7 +259,7 @@ def test_waiting_clients_take_no_threads(gated_app: App, gate: threading.Semapho
             gate.release(WAITING)
             return more, await asyncio.gather(*posts)
 
-    more, answers = asyncio.run(run())
+    more, answers = run_apart(run())
     assert more < WAITING
     assert all(len(answer.json()["images"]) == 1 for answer in answers)
     seeds = [json.loads(answer.json()["info"])["seed"] for answer in answers]
@@ -275,7 +276,7 @@ def test_a_client_that_goes_away_leaves_its_job(gated_app: App, gate: threading.
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(leave())
+    run_apart(leave())
     gate.release()
     gate.release()
     until(lambda: gated_app.queue.jobs(ME)[0].state == "finished")
