@@ -206,6 +206,19 @@ def test_names_are_completed_by_keys(page: Page) -> None:
     assert marked(page) == "long sleeves, <3, saber \\(fate\\), |"
 
 
+def test_what_is_typed_after_the_list_came_is_completed_with_it(page: Page) -> None:
+    area(page).press_sequentially("lon")
+    expect(rows(page)).to_have_count(2)
+    page.route("**/suggestions*", lambda _: None)  # the server is slow: no newer list comes
+    try:
+        area(page).press_sequentially("g")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        assert marked(page) == "long hair, |"
+    finally:
+        page.unroute("**/suggestions*")
+
+
 def test_loras_and_wildcards_follow_their_signs(page: Page) -> None:
     area(page).press_sequentially("a house <")
     expect(rows(page).first).to_have_attribute("aria-selected", "true")

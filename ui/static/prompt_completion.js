@@ -45,7 +45,7 @@ class Completion {
   #area = null;
   #rows = [];
   #chosen = -1;
-  #typed = "";
+  #start = 0; // of what is typed, in the text; more may have been typed since the rows came
   #sign = "";
   #due = 0;
   #waiting = null;
@@ -97,7 +97,7 @@ class Completion {
   /** Beside what is typed, and within the window. */
   place() {
     if (!this.open) return;
-    const { left, top, bottom } = mirrorOf(this.#area).place(this.#area.selectionStart - this.#typed.length - this.#sign.length);
+    const { left, top, bottom } = mirrorOf(this.#area).place(this.#start);
     const { width, height } = this.#popup.getBoundingClientRect();
     const room = window.visualViewport?.height ?? innerHeight;
     const below = bottom + 4 + height <= room || top < room / 2;
@@ -121,7 +121,8 @@ class Completion {
     if (this.#area !== area) this.close();
     Object.assign(area, { ariaAutoComplete: "list", ariaHasPopup: "listbox" });
     area.setAttribute("aria-controls", this.#list.id);
-    [this.#area, this.#rows, this.#typed, this.#sign] = [area, rows, typed, sign];
+    [this.#area, this.#rows, this.#sign] = [area, rows, sign];
+    this.#start = area.selectionStart - typed.length - sign.length;
     this.#list.replaceChildren(...rows.map((row, k) => drawn(row, k, typed)));
     this.#popup.hidden = this.#list.hidden = false;
     this.#popup.scrollTop = 0;
@@ -140,10 +141,9 @@ class Completion {
   }
 
   #take(place) {
-    const [area, row, sign, typed] = [this.#area, this.#rows[place], this.#sign, this.#typed];
+    const [area, row, sign, start] = [this.#area, this.#rows[place], this.#sign, this.#start];
     this.close();
     const { value: text, selectionStart: caret } = area;
-    const start = caret - typed.length - sign.length;
     const ending = { "<": /^[^<>\n,]*>/, __: /^[\w/-]*__/ }[sign]?.exec(text.slice(caret));
     const end = caret + (ending ? ending[0].length : 0);
     if (row.what === "style") takeStyle(area, row.label, start, end).catch(complain);
