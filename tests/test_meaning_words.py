@@ -1,5 +1,5 @@
 """What A1111's prompt language does to pictures, on the shipped starter: shares over the fixed consecutive seeds of
-`tests.test_meaning`, each beside its control runs. Every bound lies between the shares that were measured.
+`tests.meaning`, each beside its control runs. Every bound lies between the shares that were measured.
 """
 
 import functools
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backend.app import App, Options
 from backend.request import GenerationRequest
 from starter.judge import Verdict
-from tests.test_meaning import Make, made, share
+from tests.meaning import Make, made, share, side_of, starter_studio
 
 STEPS = 12
 pytestmark = pytest.mark.slow
@@ -19,11 +18,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """The pictures of a request, one for each of the fixed seeds; each request is made once."""
-    app = App(Options(data_dir=tmp_path_factory.mktemp("data"), device="cpu"))
-    app.start()
-    side, _ = app.catalog.find("starter").native_size
-    yield functools.cache(lambda request: made(app, side, request))
-    app.close()
+    with starter_studio(tmp_path_factory.mktemp("data")) as app:
+        yield functools.cache(lambda request: made(app, side_of(app), request))
 
 
 def asked(prompt: str) -> GenerationRequest:

@@ -1,4 +1,4 @@
-"""Previews: a linear map fitted to the VAE at hand. How like the pictures they are is `tests/test_meaning.py`'s."""
+"""Previews: a linear map fitted to the VAE at hand. How like the pictures they are: `tests/test_meaning_seeds.py`."""
 
 import numpy as np
 import torch
