@@ -92,9 +92,9 @@ class SQLiteJobStore:
         }
         self._write(UPSERT, tuple(row[name] for name in COLUMNS), flush=flush)
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: Job, *, flush: bool = True) -> None:
         """Remove the job's row; its pictures stay. Raises `OutputError` when the disk says no."""
-        self._write("delete from jobs where id = ?", (job.id,))
+        self._write("delete from jobs where id = ?", (job.id,), flush=flush)
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""

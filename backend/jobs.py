@@ -54,7 +54,7 @@ class JobStore(Protocol):
 
     def load(self) -> list[Job]: ...
     def save(self, job: Job, *, flush: bool = True) -> None: ...
-    def forget(self, job: Job) -> None: ...
+    def forget(self, job: Job, *, flush: bool = True) -> None: ...
 
 
 class JobQueue:
@@ -332,13 +332,13 @@ class JobQueue:
         ended = [job for job in self.jobs(owner) if job.ended]
         try:
             for job in ended[:-KEPT_JOBS]:
-                self._drop(job)
+                self._drop(job, flush=False)  # that one is gone is no promise, and a new job waits
         except OutputError as error:
             log.warning("%s", error)  # the next job tries again
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: Job, *, flush: bool = True) -> None:
         if self._store:
-            self._store.forget(job)
+            self._store.forget(job, flush=flush)
         self._jobs = tuple(other for other in self._jobs if other is not job)
 
     def _save(self, job: Job, *, flush: bool = True) -> None:

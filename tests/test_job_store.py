@@ -273,3 +273,22 @@ def test_what_people_ask_for_is_flushed_and_what_can_be_made_again_is_not(tmp_pa
     ]  # fmt: skip
     assert [job.state for job in store.load()] == ["finished", "interrupted"]  # neither waits for a flush to be there
     store.close()
+
+
+def test_a_new_job_is_flushed_once_also_where_an_old_one_goes(tmp_path: Path) -> None:
+    flushed: list[str] = []
+
+    class Counting(SQLiteJobStore):
+        def _write(self, statement: str, values: tuple[object, ...], *, flush: bool = True) -> None:
+            super()._write(statement, values, flush=flush)
+            flushed.extend([statement.split(maxsplit=1)[0]] if flush else [])
+
+    store = Counting(tmp_path / "queue.sqlite3")
+    queue = waiting(store)
+    for k in range(KEPT_JOBS + 1):
+        queue.cancel(queue.submit(asked(str(k)), "me"))
+    flushed.clear()
+    queue.submit(asked("new"), "me")
+    assert flushed == ["insert"]
+    assert len(store.load()) == KEPT_JOBS + 1
+    store.close()

@@ -490,8 +490,8 @@ def test_of_many_none_comes_in_where_the_disk_says_no(tmp_path: Path) -> None:
             self.room -= 1
             store.save(job, flush=flush)
 
-        def forget(self, job: Job) -> None:
-            store.forget(job)
+        def forget(self, job: Job, *, flush: bool = True) -> None:
+            store.forget(job, flush=flush)
 
     queue = JobQueue(lambda: Script(), store=Full())
     with pytest.raises(OutputError):
