@@ -4,10 +4,12 @@ Only the standard library, so that ``--help`` answers at once.
 """
 
 import argparse
+import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ ELSEWHERE = (
     *("--skip-load-model-at-start", "--medvram", "--medvram-sdxl", "--lowvram", "--lowram", "--no-half-vae"),
     *("--upcast-sampling", "--opt-sdp-attention", "--opt-sdp-no-mem-attention", "--opt-split-attention"),
     *("--opt-split-attention-v1", "--opt-split-attention-invokeai", "--opt-sub-quad-attention", "--opt-channelslast"),
-    *("--disable-nan-check", "--use-ipex", "--disable-all-extensions", "--disable-extra-extensions"),
+    *("--disable-nan-check", "--use-ipex", "--disable-extra-extensions"),
     *("--update-all-extensions", "--freeze-settings", "--hide-ui-dir-config", "--administrator"),
     *("--no-prompt-history", "--unix-filenames-sanitization", "--skip-install", "--skip-torch-cuda-test"),
     *("--skip-python-version-check", "--reinstall-torch", "--log-startup", "--dump-sysinfo", "--test-server"),
@@ -47,6 +49,8 @@ NOT_HERE = {
     "machine only, and while nobody elsewhere can reach Atelier.",
     "--disable-safe-unpickle": "--disable-safe-unpickle is not there: no pickle is ever run, it is converted.",
 }
+EXTENSIONS = "extensions"  # the folder that they lie in, of ours and in the data folder
+EXTENSION_FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)+")
 PRECISIONS = {"full": "fp32", "half": "fp16", "autocast": "auto"}  # A1111's words
 LONGEST_SHARE = 72.0  # hours: then Gradio's relay lets go of a link by itself
 
@@ -74,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--vram-gb", type=gigabytes, metavar="GB", help="VRAM that models may fill (default: by what is free)"
+    )
+    flags.add_argument(
+        "--safe-mode", "--disable-all-extensions", action="store_true", help="start without any extension"
     )
     flags.add_argument("--xformers", action="store_true", help="use xformers' attention where it runs")
     flags.add_argument("--autolaunch", action="store_true", help="open the page in the browser")
@@ -151,12 +158,74 @@ def parse(line: Sequence[str]) -> argparse.Namespace:
     """What a launch line asks for, with a sentence for what does nothing. Ends the program for one that cannot be."""
     # A1111's own variable for flags, which its containers and launchers set. It may hold a password: what is started
     # later does not have it.
-    arguments = parser().parse_args([*line, *shlex.split(os.environ.pop("COMMANDLINE_ARGS", ""))])
+    words = [*line, *shlex.split(os.environ.pop("COMMANDLINE_ARGS", ""))]
+    flags = parser()
+    theirs = _extension_flags(flags, words)
+    arguments = flags.parse_args(words)
+    arguments.extension_flags = {name: value for name in theirs if (value := getattr(arguments, name)) is not None}
     arguments.precision = PRECISIONS.get(arguments.precision, arguments.precision)
     if "all" in arguments.use_cpu:
         arguments.device = "cpu"
-    _say_what_is_not_here(arguments)
+    if "ATELIER_SUPERVISED" not in os.environ:  # then it has been said
+        _say_what_is_not_here(arguments)
     return arguments
+
+
+def _extension_flags(flags: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
+    """Add what extensions declare in their manifests; returns the names without dashes in front. Also of those that are
+    off: a launch line holds for tomorrow too. `--help` shows those of extensions that are on."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--data-dir", type=Path)
+    data_dir = first.parse_known_args(words)[0].data_dir or Path(__file__).parent
+    group, names = flags.add_argument_group("extensions"), []
+    for manifest, is_on in _manifests(data_dir):
+        tables = manifest.get("flags")
+        for table in tables if isinstance(tables, list) else ():
+            flag, text = str(table.get("name", "")), str(table.get("help", "")).replace("%", "%%")
+            if not EXTENSION_FLAG.fullmatch(flag):
+                continue  # its manifest is refused, with a sentence, where extensions are loaded
+            name = flag.removeprefix("--")
+            kind: dict[str, Any] = {"action": "store_true", "default": None} if table.get("type") == "flag" else {}
+            shown = f"{text or 'no description'} ({manifest.get('name')})" if is_on else argparse.SUPPRESS
+            try:
+                group.add_argument(flag, dest=name, help=shown, **kind)
+            except argparse.ArgumentError:
+                print(f"Atelier: {flag} of {manifest.get('name')} is taken by another flag.", file=sys.stderr)
+            else:
+                names.append(name)
+    return names
+
+
+def _manifests(data_dir: Path) -> Iterator[tuple[dict[str, Any], bool]]:
+    """What extensions say of themselves, and whether each is on; one that cannot be read says nothing."""
+    ours = Path(__file__).parent / EXTENSIONS
+    folders = {(data_dir / EXTENSIONS).resolve(): False, ours: True}
+    at_first = _at_first(ours / "bundled.txt")
+    try:
+        switched = json.loads((data_dir / "extensions.json").read_text(encoding="utf-8"))["switched"]
+    except (OSError, ValueError, KeyError, TypeError):
+        switched = {}
+    for folder, is_ours in folders.items():
+        for path in sorted(folder.glob("*/extension.toml")):
+            if is_ours and folder != (data_dir / EXTENSIONS).resolve() and path.parent.name not in at_first:
+                continue  # installed for another data folder
+            import tomllib
+
+            try:
+                manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            id = str(manifest.get("id"))
+            yield manifest, isinstance(switched, dict) and bool(switched.get(id, at_first.get(id, False)))
+
+
+def _at_first(listed: Path) -> dict[str, bool]:
+    """The ids of a list of those that ship with Atelier, and whether each is on at first."""
+    try:
+        lines = [line.partition("#")[0].split() for line in listed.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: "on" in words[1:] for words in lines if words}
 
 
 def given(arguments: argparse.Namespace, flag: str) -> Any:

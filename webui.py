@@ -9,7 +9,7 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -40,22 +40,36 @@ class Door:
 
 def main() -> None:
     """Understand the flags, take the port, serve the page, and stay until Ctrl+C."""
+    environment = dict(os.environ)  # as it was before what may be secret is taken out
     arguments = parse(sys.argv[1:])
     for flag, *_ in FOLDERS:
         for folder in given(arguments, flag):
             if not folder.is_dir():
                 fail(f"There is no folder {folder}: a folder given by a flag must be there.")
     from backend.errors import UserError
+    from backend.extensions.supervisor import supervise
 
     try:
         if arguments.hash_password:
             print_hash()
         elif arguments.new_token:
             print_token(arguments)
+        elif is_supervised(arguments, environment):
+            sys.exit(supervise(environment))
         else:
             start(arguments)
     except UserError as error:
         fail(str(error))
+
+
+def is_supervised(arguments: argparse.Namespace, environment: Mapping[str, str]) -> bool:
+    """Whether another process is to watch over the one that serves: only where code lies that is not Atelier's own."""
+    from backend.extensions.supervisor import SUPERVISED, is_needed
+    from backend.paths import ROOT
+
+    if arguments.safe_mode or SUPERVISED in environment:
+        return False
+    return is_needed((arguments.data_dir or ROOT).resolve(), ROOT / "extensions")
 
 
 def fail(sentence: str) -> NoReturn:
@@ -173,6 +187,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, door: Door) ->
     from backend.app import App, Options
     from backend.claim import claim
     from backend.errors import UserError
+    from backend.extensions.supervisor import HeldUp, Pulse
     from backend.paths import ROOT
 
     options = Options(
@@ -190,6 +205,10 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, door: Door) ->
         precision=arguments.precision,
         ram_gb=arguments.ram_gb,
         vram_gb=arguments.vram_gb,
+        safe_mode=arguments.safe_mode,
+        extension_flags=arguments.extension_flags,
+        pulse=Pulse.from_environment(),
+        held_up=HeldUp.from_environment(),
     )
     relay = os.environ.get(RELAY_VARIABLE) if arguments.share else None
     try:
@@ -203,6 +222,8 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, door: Door) ->
     try:
         run(arguments, listener, door, app, relay)
     finally:
+        if options.pulse is not None:
+            options.pulse.close()
         app.close()
         held.close()
 
@@ -230,7 +251,7 @@ def run(arguments: argparse.Namespace, listener: socket.socket, door: Door, app:
             if link:
                 certificate = app.options.data_dir / "cache" / "share" / "certificate.pem"
                 Thread(target=share, args=(link, certificate, relay), name="share", daemon=True).start()
-            if arguments.autolaunch and not arguments.nowebui:
+            if arguments.autolaunch and not arguments.nowebui and app.options.held_up is None:
                 import webbrowser
 
                 webbrowser.open(address)
@@ -263,6 +284,8 @@ def guarded(arguments: argparse.Namespace, door: Door, app: "App", link: "Shared
 
     from backend.server import (
         entrance,
+        extension_routes,
+        extensions,
         grids,
         inputs,
         jobs_api,
@@ -289,10 +312,11 @@ def guarded(arguments: argparse.Namespace, door: Door, app: "App", link: "Shared
         tokens=ApiTokens(app.options.data_dir / API_TOKENS),
     )
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    for part in (live, pictures, inputs, models, prompts, recipes, grids, sdapi, jobs_api):
+    for part in (live, pictures, inputs, models, prompts, recipes, grids, extensions, sdapi, jobs_api):
         web.include_router(part.router(app))
     web.include_router(login.router(doorkeeper))
     web.include_router(shared_link.router(link))
+    extension_routes.attach(web, app)
     if not arguments.nowebui:
         from ui.app import mount
 

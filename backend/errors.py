@@ -11,6 +11,7 @@ AtelierError
 └── Stopped                not a fault: the artist ended this picture or this job
     ├── Skipped            this picture only; the job goes on with the next
     └── Cancelled          the whole job
+Abandoned                  no `Exception`: raised in a thread that an extension held up, so that it ends
 """
 
 import difflib
@@ -81,6 +82,10 @@ class Skipped(Stopped):
 
 class Cancelled(Stopped):
     """The whole job is ended."""
+
+
+class Abandoned(BaseException):
+    """Raised in a thread that was given up, so that it ends; others do its work. Only the thread's end catches it."""
 
 
 def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:

@@ -59,8 +59,11 @@ class Job:
         self._listeners: list[Callable[[Job], None]] = []
 
     def emit(self, event: Event) -> None:
-        """Tell every watcher. A new `Progress` replaces the one before."""
+        """Tell every watcher. A new `Progress` replaces the one before; what comes after the end, from a thread that
+        was given up, is not heard."""
         with self._changed:
+            if self._events and isinstance(self._events[-1][1], ENDINGS):
+                return
             if isinstance(event, Progress):
                 self._events = [kept for kept in self._events if not isinstance(kept[1], Progress)]
             self._events.append((next(self._numbers), event))

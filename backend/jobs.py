@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from backend.any_request import Request
 from backend.errors import (
+    Abandoned,
     AtelierError,
     InvalidRequest,
     OutOfMemory,
@@ -21,7 +22,7 @@ from backend.errors import (
     UnknownJob,
     UserError,
 )
-from backend.events import Failed, Finished, Interrupted, Notice, Progress, Started
+from backend.events import Event, Failed, Finished, Interrupted, Notice, Progress, Started
 from backend.job import Job, Once
 from backend.outlook import Outlook, Pace, outlooks
 
@@ -88,13 +89,49 @@ class JobQueue:
         self._turn = itertools.count(1)
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._running: Job | None = None
+        self._hearers: set[Callable[[Job, Event], None]] = set()
         for job in self._jobs:
             job.listen(self._on_event)
 
     def start(self) -> None:
         """Begin to work, on a thread of its own."""
+        with self._changed:
+            self._begin()
+
+    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._thread.start()
+
+    def give_up(self, thread: int, fault: UserError) -> bool:
+        """Fail the job that the worker thread is at, which is held up, and let a new thread with a new worker take the
+        queue. `thread` is the one that is held up: False where it is not the worker's, and then nothing is done."""
+        with self._changed:
+            if self._thread is None or self._thread.ident != thread:
+                return False
+            if self._running is not None:
+                _fail(self._running, fault)
+            self._begin()
+        return True
+
+    def fail(self, id: str, fault: UserError) -> None:
+        """End a job that waits with a fault: what was tried before must not be tried again."""
+        with self._changed:
+            for job in self._jobs:
+                if job.id == id and not job.ended:
+                    _fail(job, fault)
+
+    def job_on(self, thread: int) -> str:
+        """The id of the job that a thread is at; empty for any other than the worker's."""
+        running = self._running
+        mine = self._thread is not None and self._thread.ident == thread
+        return running.id if mine and running is not None else ""
+
+    def hear(self, listener: Callable[[Job, Event], None]) -> Callable[[], None]:
+        """Call `listener(job, event)` for each event of each job, on the thread that it happens on; returns the
+        function that ends it."""
+        self._hearers.add(listener)
+        return lambda: self._hearers.discard(listener)
 
     def close(self, timeout: float = 10.0) -> None:
         """End the running job at its next step and wait up to `timeout` seconds; queued jobs stay in the store."""
@@ -351,6 +388,8 @@ class JobQueue:
             with self._changed:
                 # That somebody ended it holds; all else a power cut may take back, and it is made again.
                 self._save_if_possible(job, flush=isinstance(newest, Interrupted))
+        for hearer in tuple(self._hearers):
+            hearer(job, newest)
         self._tell(job)
 
     def _save_if_possible(self, job: Job, *, flush: bool = True) -> None:
@@ -368,6 +407,12 @@ class JobQueue:
         return next(self.line(), None)
 
     def _work(self) -> None:
+        try:
+            self._keep_working()
+        except Abandoned:
+            log.info("a thread that an extension held up has ended")
+
+    def _keep_working(self) -> None:
         worker: Worker | None = None
         try:
             worker = self._make_worker()
@@ -377,10 +422,11 @@ class JobQueue:
             log.exception("the worker could not be made; the first job tries again")
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._next() is not None)
+                self._changed.wait_for(lambda: self._closing or self._is_given_up() or self._next() is not None)
                 job = self._next()
-                if self._closing or job is None:
+                if self._closing or self._is_given_up() or job is None:
                     return
+                self._running = job
                 self._turns[job.owner] = next(self._turn)
                 job.begun += 1
                 job.begun_at = time.monotonic()
@@ -388,6 +434,9 @@ class JobQueue:
                 if job.begun > 1:
                     job.emit(Notice(message=BEGUN_AGAIN))
             worker = self._run(worker, job)
+
+    def _is_given_up(self) -> bool:
+        return self._thread is not threading.current_thread()
 
     def _run(self, worker: Worker | None, job: Job) -> Worker | None:
         """Whatever is raised in here, the job ends with a sentence, and the thread lives."""
@@ -400,11 +449,15 @@ class JobQueue:
         except Stopped:
             job.emit(Interrupted())
         except UserError as error:
-            job.emit(Failed(message=str(error), kind=error.kind or "failed"))
+            _fail(job, error)
         except Exception as error:
             log.exception("job %s failed", job.id)
             job.emit(_fault(error))
         return worker
+
+
+def _fail(job: Job, fault: UserError) -> None:
+    job.emit(Failed(message=str(fault), kind=fault.kind or "failed"))
 
 
 def _fault(error: Exception) -> Failed:

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backend.errors import InvalidRequest, UserError
 from backend.files import write_atomically
+from backend.listeners import Listeners
 from backend.request import BATCH_COUNT_RANGE, BATCH_SIZE_RANGE, CFG_RANGE, SIZE_RANGE, SIZE_STEP, STEPS_RANGE
-from backend.sampling.samplers import find_sampler
-from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
+from backend.sampling.samplers import SAMPLER_NAMES, find_sampler
+from backend.sampling.schedules import AUTOMATIC, SCHEDULE_NAMES, find_schedule, is_automatic
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,14 @@ class Settings(BaseModel):
         description="0 is no limit.",
         json_schema_extra={"section": "Queue"},
     )
+    extension_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        title="Seconds that an extension may take for one thing",
+        description="Then its job fails, and the next one begins. 0 is no limit.",
+        json_schema_extra={"section": "Extensions"},
+    )
     previews: bool = Field(
         default=True,
         title="Live preview",
@@ -167,17 +176,19 @@ class Settings(BaseModel):
     @classmethod
     def _known_sampler(cls, value: str) -> str:
         try:
-            return find_sampler(value).name
+            name = find_sampler(value).name
         except InvalidRequest as error:
             raise ValueError(str(error)) from error
+        return _own(name, SAMPLER_NAMES)
 
     @field_validator("default_schedule")
     @classmethod
     def _known_schedule(cls, value: str) -> str:
         try:
-            return AUTOMATIC if is_automatic(value) else find_schedule(value).name
+            name = AUTOMATIC if is_automatic(value) else find_schedule(value).name
         except InvalidRequest as error:
             raise ValueError(str(error)) from error
+        return _own(name, SCHEDULE_NAMES)
 
     @field_validator("default_width", "default_height")
     @classmethod
@@ -205,6 +216,7 @@ class SettingsStore:
     def __init__(self, path: Path):
         self._path = path
         self._lock = threading.Lock()
+        self._listeners = Listeners()
         self.problems: list[str] = []
         self.value = self._load()
 
@@ -218,7 +230,12 @@ class SettingsStore:
                 raise UserError(_complaints(error)[0]) from error
             write_atomically(self._path, json.dumps(value.model_dump(), indent=2, ensure_ascii=False).encode() + b"\n")
             self.value = value
-            return value
+        self._listeners.tell()
+        return value
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener()` after each change, on the thread that made it; returns the function that ends it."""
+        return self._listeners.add(listener)
 
     def _load(self) -> Settings:
         try:
@@ -258,6 +275,13 @@ class SettingsStore:
             log.warning("could not keep the bad settings file aside: %s", error)
         if problem:
             self.problems.append(problem)
+
+
+def _own(name: str, names: Sequence[str]) -> str:
+    """A name that is there at every start, also before extensions are."""
+    if name not in names:
+        raise ValueError("it comes with an extension, and a default must be one of Atelier's own")
+    return name
 
 
 def _complaints(error: ValidationError) -> list[str]:

@@ -46,7 +46,7 @@ PARTS: Mapping[str, Part] = MappingProxyType(
         "extensions": Part(may=("backend.extension_api",)),
         "starter": Part(may=("backend",), never=PAGE),
         # What the interface for programs costs is measured on the server itself.
-        "bench": Part(may=("backend", "backend.server", *ASKED, "starter"), never=PAGE),
+        "bench": Part(may=("backend", "backend.extension_api", "backend.server", *ASKED, "starter"), never=PAGE),
         "tests": Part(
             may=(
                 *("backend", "backend.extension_api", "backend.server", *ASKED),
