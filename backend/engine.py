@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
+from backend.delivery import Collection, Delivery, FinishedPicture, Nested
 from backend.encoded_words import EncodedWords
-from backend.errors import Cancelled, Skipped, Stopped, UserError
-from backend.events import ImageReady, Loading, Notice
+from backend.errors import Skipped, Stopped, UserError
+from backend.events import Loading, Notice
+from backend.extensions.course import Course, Host
+from backend.extensions.nested import generate_within
 from backend.families.denoising import calls_of, passes_of
 from backend.families.unseen import further_channels
 from backend.frame import Frame
@@ -38,7 +41,7 @@ from backend.prompt.encode import words_of
 from backend.prompt.grammar import LoraToken, read_prompt
 from backend.prompt.loras import named_loras
 from backend.recipe import Recipe
-from backend.request import OWN_VAE, GenerationRequest, PictureSeeds
+from backend.request import OWN_VAE, GenerationRequest
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import is_automatic
 from backend.sampling_pass import Made
@@ -63,7 +66,9 @@ class Engine:
         inputs: Inputs,
         upscalers: Upscalers,
         depth_folder: Path,
+        extensions: Host | None = None,
     ):
+        """Without a host no extension takes part."""
         self.residency = residency
         self.encoded = ConditioningCache()
         self._catalog = catalog
@@ -74,6 +79,7 @@ class Engine:
         self._inputs = inputs
         self._upscalers = upscalers
         self._depth_folder = depth_folder
+        self._extensions = extensions
 
     @classmethod
     def create(cls, app: "App") -> "Engine":
@@ -96,6 +102,7 @@ class Engine:
             app.inputs,
             app.upscalers,
             options.depth_folder,
+            Host(active=app.extensions.active, calls=app.extensions.calls, inputs=app.inputs, prepare=app.prepare),
         )
         try:
             with residency.ready(app.catalog.find(app.settings.value.checkpoint)):
@@ -111,39 +118,61 @@ class Engine:
         Raises `Cancelled` when the job was ended (its pictures so far are saved), `UserError` for what the artist can
         mend.
         """
-        if request.hires is not None:
-            try:
-                self._generate_twice(request, request.hires, job)
-            finally:
-                self._upscalers.close()
-            return
-        if request.init is not None and request.init.upscale is not None:
-            self._generate_in_tiles(request, request.init, request.init.upscale, job)
-            return
-        frame = Frame.of(request, self._inputs)
-        with self._at_work(request, job, frame=frame) as (generation, recipe):
-            for batch in range(request.batch_count):
-                job.next_pictures()
-                for part in generation.batch(batch):
-                    self._finish(generation, part, request, recipe, job)
+        course = Course(self._extensions, request, job)
+        self._run(course, Delivery(course, self._outputs, self._settings))
 
-    def _generate_twice(self, request: GenerationRequest, hires: HiresFix, job: Job) -> None:
+    def _within(self, outer: Course, generation: Generation) -> Nested:
+        """How an extension that has its turn in `outer` makes pictures of its own, whose checkpoint takes the place of
+        that of `generation` meanwhile."""
+
+        def make(course: Course) -> list[Image.Image]:
+            generation.leave()
+            kept = Collection(course, self._outputs, self._settings)
+            self._run(course, kept)
+            return kept.images
+
+        return lambda extension, request: generate_within(outer, extension, request, make)
+
+    def _run(self, course: Course, delivery: Delivery) -> None:
+        with course.begun() as request:
+            if request.hires is not None:
+                try:
+                    self._generate_twice(request, request.hires, delivery)
+                finally:
+                    self._upscalers.close()
+            elif request.init is not None and request.init.upscale is not None:
+                self._generate_in_tiles(request, request.init, request.init.upscale, delivery)
+            else:
+                self._generate_once(request, delivery)
+
+    def _generate_once(self, request: GenerationRequest, delivery: Delivery) -> None:
+        frame = Frame.of(request, self._inputs)
+        with self._at_work(request, delivery.course, frame=frame) as (generation, recipe):
+            for batch in range(request.batch_count):
+                delivery.next_pictures()
+                for part in generation.batch(batch):
+                    self._finish(generation, part, recipe, delivery)
+
+    def _generate_twice(self, request: GenerationRequest, hires: HiresFix, delivery: Delivery) -> None:
         """With hires fix. What the first pass made is delivered as it is where the second one does not come to its
         end."""
         for batch in range(request.batch_count):
-            job.next_pictures()
+            delivery.next_pictures()
             waiting: dict[int, Made] = {}
             try:
-                self._in_two_passes(batch, request, hires, waiting, job)
+                self._in_two_passes(batch, request, hires, waiting, delivery)
             except Exception as reason:
                 # Else what memory may have run out of is held by the frames that it went through.
                 clear_frames(reason.__traceback__)
-                self._keep_first_pass(waiting, request, job, stopped=isinstance(reason, Stopped))
+                stop = reason if isinstance(reason, Stopped) else None
+                self._keep_first_pass(waiting, request, delivery, stop)
                 raise
-            self._keep_first_pass(waiting, request, job, stopped=True)
+            self._keep_first_pass(waiting, request, delivery, Skipped())
+            if waiting:
+                delivery.go_on(Skipped())
 
     def _in_two_passes(
-        self, batch: int, request: GenerationRequest, hires: HiresFix, waiting: dict[int, Made], job: Job
+        self, batch: int, request: GenerationRequest, hires: HiresFix, waiting: dict[int, Made], delivery: Delivery
     ) -> None:
         """One batch. `waiting`, by their numbers, is what the first pass made and the second has not yet; latents, so
         that it costs next to nothing.
@@ -153,69 +182,86 @@ class Engine:
         second = second_pass(request, hires)
         before, after = steps_of(request, None), steps_of(second, hires)
         large: list[Enlarged] = []
-        with self._at_work(request, job, steps_after=after) as (generation, recipe):
+        course, job = delivery.course, delivery.job
+        with self._at_work(request, course, steps_after=after) as (generation, recipe):
             for part in generation.batch(batch):
                 if part.stop is not None:
-                    self._finish(generation, part, request, recipe, job)
+                    self._finish(generation, part, recipe, delivery)
                     continue
                 waiting |= {each.first: each for each in part.singles()}
                 with suppress(Skipped):
                     large.append(enlarge(generation, part, request, hires, self._upscalers, self._free, job))
         if not large:
             return
-        with self._at_work(second, job, first=request, steps_before=before) as (generation, _):
+        with self._at_work(second, course, first=request, steps_before=before) as (generation, _):
             for each in large:
                 for part in refine(generation, batch, each, hires):
-                    self._finish(generation, part, request, recipe, job, waiting)
+                    self._finish(generation, part, recipe, delivery, waiting)
 
     def _keep_first_pass(
-        self, waiting: Mapping[int, Made], request: GenerationRequest, job: Job, *, stopped: bool
+        self, waiting: Mapping[int, Made], request: GenerationRequest, delivery: Delivery, stop: Stopped | None
     ) -> None:
-        """Deliver what still waits for its second pass, each with the request that makes it again. Where it was
-        `stopped`, that is an interrupted picture, which the settings may not want."""
-        if not waiting or (stopped and not self._settings.value.save_interrupted):
+        """Deliver what still waits for its second pass, each with the request that makes it again. Where that was ended
+        by `stop`, it is an interrupted picture, which the settings may not want. What extensions had put around the
+        VAE of the first pass is still there."""
+        if not waiting or not delivery.wants(stop):
             return
-        job.emit(
+        delivery.job.emit(
             Notice(
                 message=f"The second pass did not come to its end: what the first one made is kept, at {request.width} "
                 f"x {request.height}."
             )
         )
-        alone = replace(request, hires=None, refiner=None)
-        guessed = {image.index for image in job.images}  # what the second pass had made of some when it was stopped
-        with self._at_work(alone, job) as (generation, recipe):
+
+        def alone(asked: GenerationRequest) -> GenerationRequest:
+            return replace(asked, hires=None, refiner=None)
+
+        # What the second pass had made of some when it was stopped.
+        guessed = {image.index for image in delivery.job.images}
+        with self._at_work(alone(request), delivery.course) as (generation, recipe):
+            nested = self._within(delivery.course, generation)
             for number, made in waiting.items():
                 index = number + request.pictures if number in guessed else number
                 for image in generation.pictures(made):
-                    self._deliver(image, index, _single(alone, made.seeds[0]), recipe, job)
+                    done = FinishedPicture(image=image, number=number, index=index, recipe=recipe, nested=nested)
+                    delivery.take(done, alone)
 
-    def _generate_in_tiles(self, request: GenerationRequest, init: InitImage, upscale: TiledUpscale, job: Job) -> None:
+    def _generate_in_tiles(
+        self, request: GenerationRequest, init: InitImage, upscale: TiledUpscale, delivery: Delivery
+    ) -> None:
         """With a tiled upscale. The picture is enlarged once, before the checkpoint is loaded."""
+        job = delivery.job
         large = enlarged(init, upscale, self._inputs, self._upscalers, self.residency, job)
         redrawing = Redrawing(large=large, request=request, init=init, overlap=upscale.overlap)
         every = [seeds for batch in range(request.batch_count) for seeds in request.picture_seeds(batch)]
-        with self._at_work(request, job, frame=redrawing.frame) as (generation, recipe):
+        with self._at_work(request, delivery.course, frame=redrawing.frame) as (generation, recipe):
+            nested = self._within(delivery.course, generation)
             for number, seeds in enumerate(every):
-                job.next_pictures()
+                delivery.next_pictures()
                 picture, whole = redrawing.picture(generation, number, seeds)
-                if picture is not None and (whole or self._settings.value.save_interrupted):
-                    self._deliver(picture, number, _single(request, seeds), recipe, job)
+                stop = None if whole else Skipped()
+                if picture is not None and delivery.wants(stop):
+                    delivery.take(
+                        FinishedPicture(image=picture, number=number, index=number, recipe=recipe, nested=nested)
+                    )
                 if not whole:
-                    job.next_pictures()  # which says so if it was not only this picture that was ended
+                    delivery.next_pictures()  # which says so if it was not only this picture that was ended
+                delivery.go_on(stop)
 
     @contextmanager
     def _at_work(
         self,
         request: GenerationRequest,
-        job: Job,
+        course: Course,
         *,
         frame: Frame | None = None,
         first: GenerationRequest | None = None,
         steps_before: int = 0,
         steps_after: int = 0,
     ) -> Iterator[tuple[Generation, Recipe]]:
-        """The checkpoint of a request leased and at work on it; and what the pictures' infotexts will say of it. It is
-        the second pass of `first`, if that is given."""
+        """The checkpoint of a request leased and at work on it, with the extensions of `course`; and what the pictures'
+        infotexts will say of it. It is the second pass of `first`, if that is given."""
+        job = course.job
         job.emit(Loading(what=request.checkpoint))
         record = self._catalog.find(request.checkpoint)
         named = named_loras(request.prompt, self._catalog, record)
@@ -230,11 +276,22 @@ class Engine:
                 words,
                 job,
                 place,
-                Player(chosen=chosen, words=EncodedWords(words, passes, self.encoded, lambda _: inversions)),
+                Player(
+                    chosen=chosen,
+                    words=EncodedWords(
+                        words,
+                        passes,
+                        self.encoded,
+                        lambda asked, model: inversions if asked is words else self._inversions(asked, model)[0],
+                        course.words,
+                    ),
+                ),
                 self._free,
                 self._settings,
-                refiner=self._refiner(words, passes, chosen, job),
+                refiner=self._refiner(words, passes, chosen, course),
                 depth_folder=self._depth_folder,
+                course=course,
+                prompt=request.prompt,
                 frame=frame,
                 second=first and first.hires,
                 steps_before=steps_before,
@@ -242,7 +299,7 @@ class Engine:
             )
             yield generation, recipe
 
-    def _refiner(self, words: GenerationRequest, passes: Passes, first: Chosen, job: Job) -> Player | None:
+    def _refiner(self, words: GenerationRequest, passes: Passes, first: Chosen, course: Course) -> Player | None:
         """Who ends the pictures that another one begins, if anybody does. With hires fix it is the second pass that is
         refined, as AUTOMATIC1111 has it."""
         refiner = words.refiner
@@ -254,9 +311,13 @@ class Engine:
         refiner.check_latents(same=record.identity.vae_family == first.record.identity.vae_family)
         loras = first.loras if record.family == first.record.family else ()
         if len(loras) < len(first.loras):
-            job.emit(Notice(message=f"The LoRAs are not put on {record.name}, which is {record.identity.title}."))
+            course.job.emit(
+                Notice(message=f"The LoRAs are not put on {record.name}, which is {record.identity.title}.")
+            )
         chosen = Chosen(record=record, vae=self._catalog.vae(words.vae, record), loras=loras)
-        found = EncodedWords(words, passes, self.encoded, lambda model: self._inversions(words, model)[0])
+        found = EncodedWords(
+            words, passes, self.encoded, lambda asked, model: self._inversions(asked, model)[0], course.words
+        )
         return Player(chosen=chosen, words=found)
 
     def _free(self) -> int:
@@ -268,20 +329,19 @@ class Engine:
         self,
         generation: Generation,
         part: Made,
-        request: GenerationRequest,
         recipe: Recipe,
-        job: Job,
+        delivery: Delivery,
         waiting: dict[int, Made] | None = None,
     ) -> None:
         """Decode and deliver what was made; what is whole is `waiting` no more. Raises `Cancelled` if the whole job was
         ended meanwhile."""
-        if part.stop is None or self._settings.value.save_interrupted:
-            for k, image in enumerate(generation.pictures(part)):
-                self._deliver(image, part.first + k, _single(request, part.seeds[k]), recipe, job)
+        nested = self._within(delivery.course, generation)
+        if delivery.wants(part.stop):
+            for number, image in enumerate(generation.pictures(part), part.first):
+                delivery.take(FinishedPicture(image=image, number=number, index=number, recipe=recipe, nested=nested))
                 if waiting and part.stop is None:
-                    del waiting[part.first + k]
-        if isinstance(part.stop, Cancelled):
-            raise part.stop
+                    del waiting[number]
+        delivery.go_on(part.stop)
 
     def _inversions(self, words: GenerationRequest, model: LoadedModel) -> tuple[Inversions, Mapping[str, ModelRecord]]:
         """The embeddings that the words may name, of those that can be read, and the files of those that stand there,
@@ -320,30 +380,6 @@ class Engine:
 
     def _hash_of(self, checkpoint: str) -> Future[str] | None:
         return self._hashes.sha256(self._catalog.find(checkpoint)) if checkpoint else None
-
-    def _deliver(self, image: Image.Image, index: int, request: GenerationRequest, recipe: Recipe, job: Job) -> None:
-        """Save and announce one picture."""
-        made_with = recipe.made_with()
-        infotext = recipe.infotext(request, made_with.files)
-        path = self._outputs.save(
-            image, request, infotext=infotext, schedule=recipe.schedule, made_with=made_with.to_json()
-        )
-        job.emit(
-            ImageReady(
-                index=index,
-                seed=request.seed,
-                path=path,
-                width=image.width,
-                height=image.height,
-                infotext=infotext,
-                request=request.to_json(),
-            )
-        )
-
-
-def _single(request: GenerationRequest, seeds: PictureSeeds) -> GenerationRequest:
-    """The request that makes one picture of it again."""
-    return request.single(seeds.seed, seeds.variation)
 
 
 def _in_bytes(gigabytes: float | None) -> int | None:

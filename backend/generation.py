@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
 from backend.encoded_words import EncodedWords
 from backend.errors import UserError
 from backend.events import Loading, Notice
+from backend.extension_api import Pass
+from backend.extensions.course import Course
+from backend.extensions.patching import residual_shapes
+from backend.extensions.sampling_stage import SamplingStage
+from backend.extensions.turns import SamplingPlace
 from backend.families.depth import DepthEstimator
 from backend.families.unseen import DEPTH, Shown, further_channels
 from backend.frame import Frame
 from backend.imaging import vae
+from backend.imaging.vae import Around
 from backend.init_image import HiresFix
 from backend.jobs import Job
 from backend.model_manager.memory.rescue import Relief, Rescue
@@ -62,6 +69,8 @@ class Generation:
         *,
         refiner: Player | None = None,
         depth_folder: Path,
+        course: Course,
+        prompt: str,
         frame: Frame | None = None,
         second: HiresFix | None = None,
         steps_before: int = 0,
@@ -71,7 +80,8 @@ class Generation:
         what the tokens of the prompt put on: `request` comes without them. Encodes the words, and the picture of
         `frame` if there is one. `free()` drops what is in memory and not in use, and returns its bytes.
 
-        `depth_folder` may hold a network that computes the depths which a depth checkpoint wants.
+        `depth_folder` may hold a network that computes the depths which a depth checkpoint wants. The extensions of
+        `course` take part in each sampling; `prompt` is the request's with its tokens.
         With `second` it is the second pass over pictures that were made (`refined`). `steps_before` and `steps_after`
         are those of other passes over the same pictures, for the job's progress.
         """
@@ -81,6 +91,9 @@ class Generation:
         self._player = player
         self._refiner = refiner
         self._second = second
+        self._course = course
+        self._prompt = prompt
+        self._stage: SamplingStage | None = None  # of the sampling that is under way
         self._told: set[str] = set()
         self._rescue = Rescue(free=free, offload=place.offload, notice=self._tell)
         self._relief = Relief(batch=1 if find_sampler(request.sampler).joint else request.batch_size)
@@ -128,13 +141,17 @@ class Generation:
                 allowed = difference_mask(self._frame, made.known, made.latents, k)
             result = self._frame.result(picture, allowed)
             seam = self._frame.seam(result) if made.stop is None else None
-            yield result if seam is None else self.remade(seam, made.seeds[k]) or result
+            yield result if seam is None else self.remade(seam, made.seeds[k], made.encoding) or result
 
-    def remade(self, frame: Frame, seeds: PictureSeeds) -> Image.Image | None:
+    def leave(self) -> None:
+        """Let go of the checkpoint, until it is needed again."""
+        self._place.leave()
+
+    def remade(self, frame: Frame, seeds: PictureSeeds, encoding: Around | None = None) -> Image.Image | None:
         """The picture of another frame, with the same words and steps; nothing if that is stopped before its end.
-        Raises `UserError` as `pictures`."""
+        `encoding` stands around the encoder. Raises `UserError` as `pictures`."""
         sampling = self._prepared(frame)
-        known = self._known_of(frame)
+        known = self._known_of(frame, encoding)
         made = self._eased(lambda _: self._sampled(sampling, 0, [seeds], known), "making the picture")
         return None if made.stop is not None else next(frame.result(picture) for picture in self.decoded(made))
 
@@ -154,7 +171,7 @@ class Generation:
         for latents in () if made.latents is None else made.latents.split(1):
             player = self._refiner if made.refined and self._refiner else self._player
             pixels = self._eased(
-                lambda now, who=player, z=latents: self._decoded(who, z, now),
+                lambda now, who=player, z=latents: self._decoded(who, z, now, made.decoding),
                 "decoding the picture",
                 tiles=True,
             )
@@ -162,16 +179,20 @@ class Generation:
                 raise self._no_numbers("VAE")
             yield to_picture(pixels)
 
-    def encoded(self, picture: Image.Image) -> Tensor:
+    def encoded(self, picture: Image.Image, around: Around | None = None) -> Tensor:
         """The latents of a picture in RGB, (1, channels, height / 8, width / 8). Raises `UserError` if memory does not
         suffice, or its numbers have no end."""
-        latents = self._eased(lambda now: self._latents(picture, now), "reading the picture", tiles=True)
+        latents = self._eased(lambda now: self._latents(picture, now, around), "reading the picture", tiles=True)
         if not latents.isfinite().all():
             raise self._no_numbers("VAE")
         return latents
 
-    def _decoded(self, player: Player, latents: Tensor, now: Relief) -> Tensor:
+    def _decoded(self, player: Player, latents: Tensor, now: Relief, around: Around | None) -> Tensor:
         network = self._with(player).networks.vae
+        run = partial(self._run_decoder, network, now)
+        return run(latents) if around is None else around(run, latents)
+
+    def _run_decoder(self, network: AutoencoderKL, now: Relief, latents: Tensor) -> Tensor:
         if self._tile(self._size(latents), now) is None:
             return vae.decode(network, latents, self._scale)
         if not self._request.tiling:
@@ -180,10 +201,14 @@ class Generation:
             pixels = vae.decode(network, wrapped(latents, MARGIN), self._scale, tile=TILE)
         return unwrapped(pixels, MARGIN * self._factor)
 
-    def _latents(self, picture: Image.Image, now: Relief) -> Tensor:
+    def _latents(self, picture: Image.Image, now: Relief, around: Around | None) -> Tensor:
         model = self._with(self._player)
         pixels = to_pixels(picture, model.device)
-        network, tile = model.networks.vae, self._tile(picture.size, now)
+        run = partial(self._run_encoder, model.networks.vae, now)
+        return run(pixels) if around is None else around(run, pixels)
+
+    def _run_encoder(self, network: AutoencoderKL, now: Relief, pixels: Tensor) -> Tensor:
+        tile = self._tile((pixels.shape[-1], pixels.shape[-2]), now)
         if tile is None or not self._request.tiling:
             return vae.encode(network, pixels, self._scale, tile=tile)
         with seamless(network, beyond="zeros"):
@@ -210,8 +235,8 @@ class Generation:
             self._depths = DepthEstimator(model.record.path, self._depth_folder, model.device)
         return self._depths
 
-    def _known_of(self, frame: Frame) -> Known:
-        return known_of(frame, self.encoded(frame.picture), self._factor)
+    def _known_of(self, frame: Frame, around: Around | None = None) -> Known:
+        return known_of(frame, self.encoded(frame.picture, around), self._factor)
 
     def _shown(self, frame: Frame) -> Shown:
         return shown_of(frame, self._place.model.device, self._tile(frame.area, self._relief))
@@ -263,8 +288,14 @@ class Generation:
             return first
 
         def take_over() -> GuidedDenoiser:
+            stage = self._stage
+            if stage is not None:
+                stage.leave()
             self._job.emit(Loading(what=second.chosen.record.name))
-            return self._denoiser(sampling, second)
+            denoiser = self._denoiser(sampling, second)
+            if stage is not None:
+                stage.go_to(denoiser)
+            return denoiser
 
         return Relay(first, sampling.switch(asked), take_over)
 
@@ -319,7 +350,25 @@ class Generation:
         self._watch.begin(*self._part, before=before)
         inpainting = self._frame.inpainting if self._frame and sampling is self._pass else None
         content = inpainting.masked_content if inpainting else ""
-        return sampling.made(first, seeds, denoise, self._watch, known=known, content=content)
+        part = "first" if self._second is None else "hires"
+        place = partial(self._sampling_place, sampling, seeds)
+        with self._course.sampling(part, place, denoise, self._prompt) as self._stage:
+            made = sampling.made(first, seeds, denoise, self._watch, known=known, content=content)
+            return made if self._stage is None else self._stage.ended(made)
+
+    def _sampling_place(self, sampling: SamplingPass, seeds: Sequence[PictureSeeds], part: Pass) -> SamplingPlace:
+        """What extensions are told of a sampling; the player is at work when it starts."""
+        model, size, player = self._place.model, sampling.size, self._player
+        return SamplingPlace(
+            part=part,
+            seeds=tuple(each.seed for each in seeds),
+            size=size,
+            sigmas=tuple(sampling.sigmas),
+            device=model.device,
+            shapes=lambda: residual_shapes(model.networks.unet, (size[1] // self._factor, size[0] // self._factor)),
+            encode=lambda prompt, negative: player.words.other(self._with(player), size, prompt, negative),
+            latents=lambda picture: self.encoded(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)),
+        )
 
     def _eased(self, work: Callable[[Relief], T], what: str, *, tiles: bool = False, batches: bool = False) -> T:
         result, self._relief = self._rescue.run(work, self._relief, what=what, tiles=tiles, batches=batches)

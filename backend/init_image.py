@@ -41,7 +41,7 @@ OVERLAP_RANGE = (0, 256)
 HIGHEST_STEPS = 150
 HIGHEST_CFG = 30.0
 
-_NAME = re.compile(r"[0-9a-f]{64}")
+PICTURE_NAME = re.compile(r"[0-9a-f]{64}")  # of a picture that was put in
 
 
 def _put(part: object, name: str, value: object) -> None:
@@ -286,7 +286,7 @@ class HiresFix:
 
 
 def _check_name(what: str, value: object) -> None:
-    if checked.text(what, value) and not _NAME.fullmatch(str(value)):
+    if checked.text(what, value) and not PICTURE_NAME.fullmatch(str(value)):
         raise InvalidRequest(f"{what} must be the name of a picture that was put in, not {str(value)[:80]!r}.")
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import re
 import threading
 from collections.abc import Container
 from contextlib import suppress
@@ -16,14 +15,13 @@ from backend.checked import LARGEST_SIDE
 from backend.errors import InvalidRequest, OutputError, UserError
 from backend.files import create_atomically
 from backend.imaging.decode import MEDIA_TYPES, MOST_PIXELS, UNREADABLE, opened, upright, upright_size
-from backend.init_image import InitImage
+from backend.init_image import PICTURE_NAME, InitImage
 
 log = logging.getLogger(__name__)
 
 
 MOST_BYTES = 256 * 1024 * 1024
 AT_ONCE = 2  # each may take a gigabyte while it is decoded
-_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class Inputs:
     def path(self, name: str) -> Path:
         """Where the bytes lie, which counts as a use. Raises `UserError` if there is no such picture."""
         path = self.folder / name
-        if not _NAME.fullmatch(name) or not self._used(path):
+        if not PICTURE_NAME.fullmatch(name) or not self._used(path):
             raise UserError(f"There is no picture {name[:12]!r} any more: put it in again.")
         return path
 
@@ -113,7 +111,7 @@ class Inputs:
         `needed`; returns how many. What cannot be deleted stays for the next time."""
         dropped = 0
         for path in list(self.folder.iterdir()) if self.folder.is_dir() else ():
-            if not _NAME.fullmatch(path.name) or path.name in needed:
+            if not PICTURE_NAME.fullmatch(path.name) or path.name in needed:
                 continue
             try:
                 with self._using:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from backend.families.unseen import EDIT, INPAINTING
 from backend.infotext.provenance import FileHashes, Provenance
-from backend.infotext.write import write_infotext
+from backend.infotext.write import NOTHING, write_infotext
 from backend.request import GenerationRequest
 
 
@@ -25,8 +25,9 @@ class Recipe:
     further: int
     device: str
 
-    def made_with(self) -> Provenance:
-        """Waits for the hashes; raises `ModelFileError` if one cannot be taken."""
+    def made_with(self, extensions: Mapping[str, str] = NOTHING) -> Provenance:
+        """With the versions of the `extensions` that took part. Waits for the hashes; raises `ModelFileError` if one
+        cannot be taken."""
         files = FileHashes(
             checkpoint=self.checkpoint.result(),
             vae=self.vae.result() if self.vae else "",
@@ -35,14 +36,15 @@ class Recipe:
             loras={name: sha256.result() for name, sha256 in self.loras.items()},
             embeddings={name: sha256.result() for name, sha256 in self.embeddings.items()},
         )
-        return Provenance(files=files, device=self.device)
+        return Provenance(files=files, device=self.device, extensions=dict(extensions))
 
-    def infotext(self, request: GenerationRequest, files: FileHashes) -> str:
-        """The ``parameters`` of one picture."""
+    def infotext(self, request: GenerationRequest, files: FileHashes, further: Mapping[str, str] = NOTHING) -> str:
+        """The ``parameters`` of one picture, with what extensions say of it."""
         return write_infotext(
             replace(request, vae=self.vae_name),
             files,
             schedule=self.schedule,
             edits=self.further == EDIT,
             inpaints=self.further == INPAINTING,
+            further=further,
         )

@@ -1,6 +1,6 @@
 """What a recipe offers to a form, ours and others'; and how a recipe goes to a browser and comes back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from backend.errors import InvalidRequest, UserError
 from backend.grids.request import GridRequest
 from backend.infotext.again import again
 from backend.infotext.apply import propose
+from backend.infotext.extended import ExtensionHere
 from backend.infotext.known_models import Models
 from backend.infotext.proposal import Proposal, flat
 from backend.infotext.recipe import Recipe
@@ -26,18 +27,20 @@ _NAMES_A_MODEL: Mapping[str, str] = MappingProxyType(
 )
 
 
-def offer(recipe: Recipe, models: Models) -> Proposal:
+def offer(recipe: Recipe, models: Models, extensions: Sequence[ExtensionHere] = ()) -> Proposal:
     """The fields that a recipe states. Of our own pictures that is every one, from the lossless request; where that
-    cannot be read, as of a newer version, the text counts, and a remark says why."""
+    cannot be read, as of a newer version, the text counts, and a remark says why. `extensions` are those that are
+    on."""
     if not recipe.request or UpscaleRequest.wrote(recipe.request):
-        return propose(recipe.infotext, models)
+        return propose(recipe.infotext, models, extensions)
     try:
         own = own_request(recipe)
-        made = again(replace(recipe, request=own.to_json()) if own else recipe, models)
+        made = again(replace(recipe, request=own.to_json()) if own else recipe, models, extensions)
     except InvalidRequest as error:
-        proposal = propose(recipe.infotext, models)
+        proposal = propose(recipe.infotext, models, extensions)
         return replace(proposal, remarks=(*proposal.remarks, f"The text was taken. {error}"))
-    fields = flat(made.request)
+    off = {each.place: None for each in extensions if each.rows and each.id not in made.request.extras}
+    fields = {**flat(made.request), **off}
     missing = {(each.kind, each.name) for each in made.missing}
     for name, kind in _NAMES_A_MODEL.items():
         if (kind, fields.get(name)) in missing:

@@ -55,6 +55,11 @@ class Relay:
         self._switch = switch
         self._take_over = take_over
 
+    @property
+    def now(self) -> GuidedDenoiser:
+        """Who makes the guesses."""
+        return self._now
+
     def restart(self, call: int = 0) -> None:
         """As `GuidedDenoiser.restart`; it does not go back to the first one."""
         self._now.restart(call)

@@ -9,10 +9,12 @@ from typing import Any, Self
 
 from backend import checked
 from backend.errors import InvalidRequest
-from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, SIZE_STEP, HiresFix, InitImage
+from backend.init_image import HIGHEST_CFG, HIGHEST_STEPS, PICTURE_NAME, SIZE_STEP, HiresFix, InitImage
 from backend.prompt.template import Template
+from backend.request_extras import fixed_extras
 from backend.request_parts import PART_LABELS, part_from
 from backend.sampling_options import (
+    CFG,
     COMMA_BACKTRACK_RANGE,
     EMPHASIS_MODES,
     LARGEST_SEED,
@@ -66,7 +68,8 @@ class GenerationRequest:
     where the second pass has another checkpoint: each then has what lies beside it), or `OWN_VAE`.
     `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
     and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
-    the words once more, larger. `template` is what the words were drawn from, where they were.
+    the words once more, larger. `template` is what the words were drawn from, where they were. `extras` are the values
+    of the extensions that are to take part, by their ids and names: fixed, and exact once they were at the door.
     Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
     """
 
@@ -97,6 +100,7 @@ class GenerationRequest:
     old_prompt_editing: bool = False
     comma_backtrack: int = 20
     template: Template | None = None
+    extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "checkpoint", "vae", "sampler", "schedule"):
@@ -121,6 +125,7 @@ class GenerationRequest:
             checked.flag(label(name), getattr(self, name))
         if self.seed_resize is not None:
             object.__setattr__(self, "seed_resize", _size(label("seed_resize"), self.seed_resize))
+        object.__setattr__(self, "extras", fixed_extras(self.extras))
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -144,8 +149,9 @@ class GenerationRequest:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the pictures that were put in and that it needs."""
-        return self.init.inputs if self.init else ()
+        """The names of the pictures that were put in and that it needs; in extras every text that is such a name."""
+        texts = (value for values in self.extras.values() for value in values.values() if isinstance(value, str))
+        return (*(self.init.inputs if self.init else ()), *filter(PICTURE_NAME.fullmatch, texts))
 
     def resolved(self) -> Self:
         """The same request with seeds that are numbers: chosen now where they were -1."""
@@ -186,6 +192,10 @@ class GenerationRequest:
     def to_json(self) -> str:
         """Lossless and in ASCII, which every container of texts keeps: `from_json` gives an equal request."""
         values = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.guidance.method == CFG:  # not said where it is what there has always been
+            del values["guidance"]["method"]
+        if not self.extras:
+            del values["extras"]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -250,6 +260,7 @@ LABELS = {
     "old_prompt_editing": "Old prompt editing timelines",
     "comma_backtrack": "Comma backtrack",
     "template": "Template",
+    "extras": "Extensions",
 }
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from backend.errors import Stopped
 from backend.families.denoising import calls_of, denoiser_for
 from backend.families.unseen import Shown
+from backend.imaging.vae import Around
 from backend.model_manager.residency import LoadedModel
 from backend.refiner import Relay, Switch
 from backend.request import GenerationRequest, PictureSeeds
@@ -25,7 +26,7 @@ from backend.watch import Watch
 class Made:
     """Latents of unit variance, (pictures, channels, height / 8, width / 8), of the pictures with these seeds; `first`
     is the first one's number in the request. `known` is what they began with, as far as that is needed later; `refined`
-    ones were ended by the refiner.
+    ones were ended by the refiner. `decoding` and `encoding` stand around the VAE as long as these are worked on.
 
     Ended early by `stop`, they are the last guess of the clean picture, or nothing before the first step.
     """
@@ -36,6 +37,8 @@ class Made:
     stop: Stopped | None
     known: Known | None = None
     refined: bool = False
+    decoding: Around | None = None
+    encoding: Around | None = None
 
     def singles(self) -> "list[Made]":
         """The same, picture by picture, without what they began with."""
@@ -100,6 +103,11 @@ class SamplingPass:
     def steps(self) -> int:
         """How many steps it takes."""
         return self._plan.steps
+
+    @property
+    def sigmas(self) -> Sequence[float]:
+        """Its noise levels, from the first to the last."""
+        return self._plan.sigmas
 
     def prepared(self, model: LoadedModel, words: Words) -> GuidedDenoiser:
         """`denoiser`, kept for the next pictures while the networks are the same."""

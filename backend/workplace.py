@@ -44,7 +44,7 @@ class Workplace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self.leave()
 
     @property
     def model(self) -> LoadedModel:
@@ -67,7 +67,7 @@ class Workplace:
         """`chosen`, ready to compute. Raises as `Residency.ready`."""
         if self._chosen is chosen:
             return self.model
-        self._leave()
+        self.leave()
         with ExitStack() as lease:
             model = lease.enter_context(self._residency.ready(chosen.record, vae=chosen.vae, loras=chosen.loras))
             if self._offloads:
@@ -91,7 +91,8 @@ class Workplace:
             self._precise.close()
             self._precise = None
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Nobody has the place, until somebody takes it."""
         if self._precise is not None:
             self._precise.close()
         self._chosen = self._model = None

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from backend.app import App, Options
 from backend.errors import InvalidRequest, UserError
 from backend.events import Event, Failed, Finished, ImageReady, Notice, Progress
+from backend.extensions.course import Course
 from backend.frame import Frame
 from backend.init_image import MASKED_CONTENT, RESIZE_MODES, Box, HiresFix, InitImage, Inpainting, SoftInpainting
 from backend.jobs import Job
@@ -228,8 +229,8 @@ def test_any_picture_can_be_made_anew_by_the_same_words(app: App) -> None:
     from backend.engine import Engine
 
     request = app.prepare(REQUEST)
-    engine = Engine.create(app)
-    with torch.inference_mode(), engine._at_work(request, Job(request, "me")) as (generation, _):
+    engine, course = Engine.create(app), Course(None, request, Job(request, "me"))
+    with torch.inference_mode(), engine._at_work(request, course) as (generation, _):
         tile = noise((96, 64))
         near, far = (generation.remade(Frame.of_picture(tile, strength), PictureSeeds(5)) for strength in (0.1, 1.0))
         again = generation.remade(Frame.of_picture(tile, 1.0), PictureSeeds(5))

@@ -17,8 +17,10 @@ from backend.prompt.passage import Passage
 from backend.request import GenerationRequest
 from backend.sampling.conditioning import PromptConditioning, WeightedSchedule
 from backend.sampling.denoiser import Guide, GuidedDenoiser, Words
+from backend.sampling.guidance import find_guidance
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import SigmaTable
+from backend.sampling_options import CFG
 
 
 def calls_of(request: GenerationRequest, steps: int) -> int:
@@ -104,6 +106,7 @@ def denoiser_for(
         cfg_scale=request.cfg_scale / sampler.cfg_divisor,
         image_cfg_scale=edits.image_cfg_scale if edits else None,
         options=request.guidance,
+        combine=find_guidance(request.guidance.method).combine,
         calls=calls_of(request, steps or request.steps),
         by_timestep=sampler.unit_variance,
     )
@@ -114,4 +117,6 @@ def denoiser_for(
 
 def _is_asked(request: GenerationRequest, weights: list[float]) -> bool:
     """Whether the negative prompt changes anything."""
+    if request.guidance.method != CFG:  # which may ask for both at any scale
+        return True
     return weights != [1.0] or request.cfg_scale != 1 or find_sampler(request.sampler).cfg_divisor != 1

@@ -7,14 +7,16 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from backend import checked
 from backend.errors import InvalidRequest, unknown_name
 from backend.grids.values import listed, numbers, orders, whole_numbers
+from backend.imaging.upscale import ENLARGERS
 from backend.infotext.values import plain
 from backend.init_image import LATENT_UPSCALERS
 from backend.model_manager.identity import Kind
 from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest, label
-from backend.sampling.samplers import SAMPLER_NAMES, find_sampler, split_name
-from backend.sampling.schedules import SCHEDULE_NAMES, find_schedule, is_automatic
+from backend.sampling.samplers import SAMPLERS, find_sampler, split_name
+from backend.sampling.schedules import find_schedule, is_automatic, schedule_names
 from backend.sampling_options import NOISE_SOURCES, Refiner, Variation
 
 NOTHING = "Nothing"
@@ -51,7 +53,7 @@ class Axis:
 
     def values(self, text: str) -> list[Value]:
         """The values in a text, of which there must be one. Raises `InvalidRequest`."""
-        found = list(self.read(self.name, text))
+        found = list(self.read(self.name, checked.text(self.name, text)))
         if not found:
             raise InvalidRequest(f"{self.name} has no values: name some, or choose {NOTHING} for this axis.")
         return found
@@ -195,8 +197,12 @@ def _truth(_names: Names) -> Sequence[str]:
     return ("True", "False")
 
 
+def _samplers(_names: Names) -> Sequence[str]:
+    return tuple(SAMPLERS)
+
+
 def _upscalers(names: Names) -> Sequence[str]:
-    return (*LATENT_UPSCALERS, *names(Kind.UPSCALER))
+    return (*LATENT_UPSCALERS, *ENLARGERS, *names(Kind.UPSCALER))
 
 
 _HIRES = "switch hires fix on"
@@ -219,15 +225,15 @@ AXES: tuple[Axis, ...] = (
     _row("Image CFG Scale", numbers, "init.image_cfg_scale", _PICTURE),
     Axis(name="Prompt S/R", read=_first_may_be_empty, apply=_searched, said="alone"),
     Axis(name="Prompt order", read=orders, apply=_ordered, said="alone", follows=True),
-    Axis(name="Sampler", read=_words, apply=_sampler, choices=lambda _names: SAMPLER_NAMES, said="alone"),
-    Axis(name="Hires sampler", read=_words, apply=_second_sampler, choices=lambda _names: SAMPLER_NAMES, said="alone"),
+    Axis(name="Sampler", read=_words, apply=_sampler, choices=_samplers, said="alone"),
+    Axis(name="Hires sampler", read=_words, apply=_second_sampler, choices=_samplers, said="alone"),
     _row("Checkpoint name", _words, "checkpoint", cost=1.0, choices=lambda names: names(Kind.CHECKPOINT), said="file"),
     _row("Negative Guidance minimum sigma", numbers, "guidance.ngms"),
     _row("Sigma Churn", numbers, "sampling.sigma_churn"),
     _row("Sigma min", numbers, "sampling.sigma_tmin"),
     _row("Sigma max", numbers, "sampling.sigma_tmax"),
     _row("Sigma noise", numbers, "sampling.sigma_noise"),
-    Axis(name="Schedule type", read=_words, apply=_schedule, choices=lambda _names: SCHEDULE_NAMES, follows=True),
+    Axis(name="Schedule type", read=_words, apply=_schedule, choices=lambda _names: schedule_names(), follows=True),
     _row("Schedule min sigma", numbers, "sampling.schedule_min_sigma"),
     _row("Schedule max sigma", numbers, "sampling.schedule_max_sigma"),
     _row("Schedule rho", numbers, "sampling.schedule_rho"),
@@ -279,7 +285,7 @@ def find_axis(name: str, more: Sequence[Axis] = ()) -> Axis:
     for other, reason in ELSEWHERE.items():
         if other.casefold() == wanted:
             raise InvalidRequest(f"{other} cannot be plotted: {reason}.")
-    raise InvalidRequest(unknown_name("axis", name, [*BY_NAME, *(axis.name for axis in more)]))
+    raise InvalidRequest(unknown_name("axis", name, [*dict.fromkeys([*BY_NAME, *(axis.name for axis in more)])]))
 
 
 def choices_of(axis: Axis, names: Names) -> list[str]:

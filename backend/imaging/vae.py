@@ -8,6 +8,8 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
+# Who stands around a decoder or an encoder: called with what would run, and with what that is given.
+Around = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 OVERLAP = 4  # a tile shares this part (one in so many) of its side with the next
 
 

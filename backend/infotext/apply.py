@@ -1,10 +1,12 @@
 """From the values of an infotext to the fields of a request: whose version means what, and which models are here."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from backend.errors import InvalidRequest
+from backend.imaging.upscale import ENLARGERS
+from backend.infotext.extended import ExtensionHere
 from backend.infotext.fields import HIRES, IMAGE, PLAIN, REFINER, VARIATION, Row, box, checked_value, flag, size
 from backend.infotext.keys import DESCRIPTIVE_KEYS
 from backend.infotext.known_models import Models, Search, named_hashes
@@ -58,13 +60,16 @@ REASONS = {
 }
 
 
-def propose(infotext: Infotext, models: Models) -> Proposal:
+def propose(infotext: Infotext, models: Models, extensions: Sequence[ExtensionHere] = ()) -> Proposal:
     """What an infotext would change in a form. A mere prompt changes the prompts only; parameters also set what they do
-    not name to what that means: A1111's defaults, with the exceptions that a version has."""
+    not name to what that means: A1111's defaults, with the exceptions that a version has. `extensions` are those that
+    are on: one that is not named does not take part."""
     reading = _Reading(infotext=infotext, search=Search(models))
     reading.prompts()
     if infotext.pairs:
         reading.parameters()
+        for extension in extensions:
+            reading.extension(extension)
     return reading.proposal()
 
 
@@ -115,6 +120,28 @@ class _Reading:
         self._refiner(version)
         self._old_rules(version)
         self._civitai_resources()
+
+    def extension(self, extension: ExtensionHere) -> None:
+        """The values of an extension's parameters; those that are not named are as usual."""
+        named = [row for row in extension.rows if self.infotext.get(row.key) is not None]
+        marked = bool(extension.marker) and self.infotext.get(extension.marker) is not None
+        if not extension.rows and not marked:
+            return
+        if not named and not marked:
+            self.fields[extension.place] = None
+            return
+        self.used |= {row.key for row in named} | {extension.marker}
+        values: dict[str, object] = {}
+        for row in named:
+            text = self.infotext.get(row.key) or ""
+            try:
+                values |= {row.name: extension.checked({row.name: row.read(text)})[row.name]}
+            except InvalidRequest as error:
+                self._refuse(row.key, text, str(error))
+            except ValueError as error:
+                self._refuse(row.key, text, f"{row.key} cannot be read: {error}.")
+        for name, value in extension.checked(values).items():
+            self.fields[f"{extension.place}.{name}"] = value
 
     def _number(self, key: str) -> float:
         """A number that decides something, 0 where it is none."""
@@ -243,7 +270,7 @@ class _Reading:
         self.used.add(key)
         if name is None:
             return
-        if name in LATENT_UPSCALERS or name in INTERPOLATED:
+        if name in LATENT_UPSCALERS or name in INTERPOLATED or name in ENLARGERS:
             self.fields[place] = name
             return
         file = UPSCALER_FILES.get(name, name)

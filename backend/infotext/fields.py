@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
 from backend.request import GenerationRequest
+from backend.sampling.guidance import find_guidance
 from backend.sampling_options import Guidance, Refiner, SamplingOptions, Variation
 
 _SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*")
@@ -127,6 +128,7 @@ PLAIN: tuple[Row, ...] = (
     _row("Skip Early CFG", "guidance.skip_early", float),
     _row(("CFG Rescale", "CFG rescale"), "guidance.rescale", float),
     _row("Pad conds", "guidance.pad_conds", flag),
+    _row("Guidance method", "guidance.method", lambda text: find_guidance(text).name),
 )
 VARIATION: tuple[Row, ...] = (
     _row("Variation seed", "variation.seed", whole),

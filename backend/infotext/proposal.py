@@ -44,7 +44,8 @@ class Proposal:
         """`base` with these fields, but those named in `without`.
 
         A part begins from its defaults, img2img with the picture, mask and box of `base`; where that has none, what
-        concerns the picture is left out. Raises `InvalidRequest` for values that do not go together.
+        concerns the picture is left out. An extension of which there are values begins from its defaults too, one that
+        is None is left out, others stay. Raises `InvalidRequest` for values that do not go together.
         """
         taken = {name: value for name, value in self.fields.items() if name not in without}
         parts: dict[str, dict[str, Any]] = {}
@@ -55,9 +56,22 @@ class Proposal:
                 parts.setdefault(part, {})[inner] = value
             else:
                 values[place] = value
+        extras = _extras(base, parts.pop("extras", {}))
+        if extras != base.extras:
+            values["extras"] = extras
         for part, inner in parts.items():
             values[part] = _init(base.init, inner) if part == "init" else PARTS[part](**inner)
         return replace(base, **values)
+
+
+def _extras(base: GenerationRequest, values: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """What extensions are told: `values` by ``id.name``, or by ``id`` None."""
+    found = {id: given for id, given in base.extras.items() if id not in {place.partition(".")[0] for place in values}}
+    for place, value in values.items():
+        id, dot, name = place.partition(".")
+        if dot:
+            found[id] = {**found.get(id, {}), name: value}
+    return found
 
 
 def _init(before: InitImage | None, values: Mapping[str, Any]) -> InitImage | None:
@@ -92,9 +106,9 @@ def _put(part: Any, path: list[str], value: object, place: str) -> Any:
 
 
 def flat(request: GenerationRequest) -> dict[str, object]:
-    """Every value of a request by its place, ``sampling.eta``, and every part that is not there as None: what two
-    requests differ in is what their flat forms do."""
-    found: dict[str, object] = {}
+    """Every value of a request by its place, ``sampling.eta``, those for extensions too, ``extras.frame.width``, and
+    every part that is not there as None: what two requests differ in is what their flat forms do."""
+    found: dict[str, Any] = {}
 
     def collect(part: Any, place: str) -> None:
         for each in fields(part):
@@ -105,6 +119,8 @@ def flat(request: GenerationRequest) -> dict[str, object]:
                 found[f"{place}{each.name}"] = value
 
     collect(request, "")
+    for id, values in found.pop("extras", {}).items():
+        found |= {f"extras.{id}.{name}": value for name, value in values.items()}
     return found
 
 

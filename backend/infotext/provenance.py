@@ -30,15 +30,20 @@ class FileHashes:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The files a picture was made of, the device with its number format, and the version of Atelier."""
+    """The files a picture was made of, the device with its number format, and the versions of Atelier and of the
+    extensions that took part, by their ids."""
 
     files: FileHashes
     device: str = ""
     version: str = VERSION
+    extensions: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """In ASCII, with the number of its layout: `from_json` gives an equal value."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+        values = asdict(self)
+        if not self.extensions:
+            del values["extensions"]
+        return json.dumps({"schema": SCHEMA, **values}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -61,7 +66,10 @@ class Provenance:
         files = {each.name: _checked(each.name, values["files"].get(each.name)) for each in fields(FileHashes)}
         known = FileHashes(**{name: value for name, value in files.items() if value})
         words = {name: checked.text(name.capitalize(), values.get(name, "")) for name in ("device", "version")}
-        return cls(files=known, **words)
+        extensions = values.get("extensions", {})
+        if not isinstance(extensions, dict):
+            raise InvalidRequest("The extensions of this picture must be an object with their versions.")
+        return cls(files=known, extensions=_checked("extensions", extensions), **words)
 
 
 def _checked(name: str, value: Any) -> Any:

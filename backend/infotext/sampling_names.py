@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from backend.errors import InvalidRequest
 from backend.infotext.versions import SCHEDULE_TYPE, Version
 from backend.infotext.write import PLAIN_SCHEDULE
-from backend.sampling.samplers import Sampler, find_sampler
-from backend.sampling.schedules import AUTOMATIC, SCHEDULES, find_schedule, is_automatic
+from backend.sampling.samplers import SAME_SAMPLER, Sampler, find_sampler
+from backend.sampling.schedules import AUTOMATIC, SAME_SCHEDULE, SCHEDULES, find_schedule, is_automatic
 
-SAME = ("Use same sampler", "Use same scheduler")
+SAME = (SAME_SAMPLER, SAME_SCHEDULE)
 OWN_KARRAS = "Restart"  # never had another schedule, and no word for it
 _SHORT_SUFFIXES = {"_ka": "Karras", "_exp": "Exponential"}  # of the aliases that combined samplers had
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 from backend.infotext.provenance import VERSION, FileHashes
 from backend.infotext.values import Infotext, plain
@@ -46,9 +47,11 @@ _GUIDANCE_KEYS = {
     "ngms_all_steps": "NGMS all steps",
     "rescale": "CFG Rescale",
     "pad_conds": "Pad conds",
+    "method": "Guidance method",
 }
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 USUAL_PICTURE = InitImage(picture="0" * 64)  # whichever it is
 
 
@@ -59,12 +62,14 @@ def write_infotext(
     schedule: str,
     edits: bool = False,
     inpaints: bool = False,
+    further: Mapping[str, str] = NOTHING,
 ) -> str:
     """The ``parameters`` text of one picture, whose seed is `request.seed`.
 
     `schedule` is the resolved one (A1111 writes ``Karras`` where the page says Automatic). `edits` and `inpaints` say
     that the checkpoint is an InstructPix2Pix or an inpainting one, which have a value of their own. Keys stand in the
-    order of A1111 1.10, a value that is as if it were not there is left out.
+    order of A1111 1.10, a value that is as if it were not there is left out. `further` pairs, those of extensions,
+    stand where A1111 has its extensions'.
     """
     pairs: dict[str, object] = {
         "Steps": request.steps,
@@ -92,6 +97,7 @@ def write_infotext(
         **_sampling(request),
         **_refiner(request, files),
         **_template(request),
+        **further,
         "Version": f"{PROGRAM} {VERSION}",
     }
     said = Infotext(prompt=_written(request.prompt), negative_prompt=_written(request.negative_prompt))
