@@ -18,6 +18,7 @@ COMMA_BACKTRACK_RANGE = (0, 74)
 UNIPC_VARIANTS = ("bh1", "bh2", "vary_coeff")
 UNIPC_SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 UNIPC_ORDER_RANGE = (1, 50)
+CFG = "CFG"  # classifier-free guidance, the method there is without extensions
 ENSD_RANGE = (-(2**32 - 1), 2**32 - 1)
 SAMPLING_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -61,6 +62,7 @@ OPTION_LABELS: Mapping[str, str] = MappingProxyType(
         "guidance.skip_early": "Skip Early CFG",
         "guidance.rescale": "CFG rescale",
         "guidance.pad_conds": "Pad conds",
+        "guidance.method": "Guidance method",
         "variation.seed": "Variation seed",
         "variation.strength": "Variation strength",
         "refiner.checkpoint": "Refiner",
@@ -129,7 +131,8 @@ class Guidance:
 
     Below the noise level `ngms` it is left out of every other evaluation, or with `ngms_all_steps` of all; and also
     during the first share of the steps, `skip_early`. `rescale` is phi of Lin et al. 2023, section 3.4. `pad_conds`
-    makes prompts of different lengths equally long.
+    makes prompts of different lengths equally long. `method` is how both guesses become one: a name in
+    `backend.sampling.guidance`.
     """
 
     ngms: float = 0.0
@@ -137,9 +140,11 @@ class Guidance:
     skip_early: float = 0.0
     rescale: float = 0.0
     pad_conds: bool = False
+    method: str = CFG
 
     def __post_init__(self) -> None:
         _check_numbers(self, "guidance", GUIDANCE_RANGES)
+        checked.text(OPTION_LABELS["guidance.method"], self.method)
         for name in ("ngms_all_steps", "pad_conds"):
             checked.flag(OPTION_LABELS[f"guidance.{name}"], getattr(self, name))
 

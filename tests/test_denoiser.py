@@ -7,6 +7,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from backend.errors import InvalidRequest
 from backend.families.ldm import alphas_cumprod
 from backend.sampling.conditioning import Conditioning, PromptConditioning, WeightedSchedule
 from backend.sampling.denoiser import Guide, GuidedDenoiser, Words
@@ -185,6 +186,24 @@ def test_at_an_image_scale_of_1_the_picture_is_part_of_both() -> None:
     plain = asked(unet, cond, uncond, picture=picture)(x, 1.0)
     assert torch.equal(found, plain)
     assert unet.sizes == [4, 4]
+
+
+def test_another_guidance_method_combines_both_guesses_and_leads_to_no_picture() -> None:
+    unet, x, seen = Shown(), torch.randn(2, 4, 8, 8), []
+    cond, uncond, picture = words(), words(), torch.randn(1, 4, 8, 8)
+
+    def combine(*told: Any) -> Tensor:
+        seen.append(told)
+        return x
+
+    options = Guidance(method="Other")
+    assert asked(unet, cond, uncond, cfg=3, picture=picture, options=options, combine=combine)(x, 2.0) is x
+    ((prompts, negatives, *told),) = seen
+    assert told == [3, x, 2.0]
+    torch.testing.assert_close(prompts, asked(unet, cond, picture=picture)(x, 2.0))
+    torch.testing.assert_close(negatives, asked(unet, uncond, picture=picture)(x, 2.0))
+    with pytest.raises(InvalidRequest, match="Other does not guide towards a picture: choose CFG"):
+        asked(unet, cond, uncond, picture=picture, image_cfg_scale=1.5, options=options)
 
 
 @torch.inference_mode()

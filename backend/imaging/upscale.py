@@ -9,9 +9,11 @@ from PIL import Image
 
 from backend.errors import InvalidRequest, ModelFileError, unknown_name
 from backend.imaging.tiles import OnTile, count, in_rgb, in_tiles
+from backend.init_image import LATENT_UPSCALERS
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.model_index import FileKey
+from backend.sampling.lookup import Table
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +25,20 @@ NONE = "None"  # A1111's word: only brought to the size
 INTERPOLATIONS: Mapping[str, Image.Resampling] = MappingProxyType(
     {NONE: Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlarger:
+    """A way of enlarging that an extension brings: from a picture in RGB and a width and a height to one of that
+    size."""
+
+    name: str
+    enlarge: Callable[[Image.Image, int, int], Image.Image]
+    aliases: tuple[str, ...] = ()
+
+
+# Those of extensions that are on.
+ENLARGERS: Table[Enlarger] = Table("upscaler", reserved=(*INTERPOLATIONS, *LATENT_UPSCALERS))
 TILE = 192  # pixels of the picture that a network sees at once, A1111's default
 OVERLAP = 8
 MOST_PASSES = 3  # A1111's limit
@@ -38,8 +54,8 @@ class _Pass:
 
 
 class Upscalers:
-    """What can enlarge a picture: ``None``, ``Lanczos``, ``Nearest``, and every usable file of kind UPSCALER in the
-    catalog, by its name there.
+    """What can enlarge a picture: ``None``, ``Lanczos``, ``Nearest``, what extensions bring, and every usable file of
+    kind UPSCALER in the catalog, by its name there.
 
     `names` and `exact` may be asked from any thread, and need no torch; the rest belongs to the thread that owns the
     device. Up to two networks stay loaded until `close`.
@@ -53,12 +69,12 @@ class Upscalers:
 
     def names(self) -> list[str]:
         """Every name that `upscale` takes, interpolations first."""
-        return [*INTERPOLATIONS, *self._catalog.names(Kind.UPSCALER)]
+        return [*INTERPOLATIONS, *ENLARGERS, *self._catalog.names(Kind.UPSCALER)]
 
     def exact(self, name: str) -> str:
         """The name as `names` spells it. Raises `UserError` for one that is not known or cannot be used."""
         wanted = name.strip().casefold()
-        plain = next((each for each in INTERPOLATIONS if each.casefold() == wanted), None)
+        plain = next((each for each in (*INTERPOLATIONS, *ENLARGERS) if each.casefold() == wanted), None)
         if plain:
             return plain
         if not wanted:  # which would mean the first there is
@@ -69,6 +85,7 @@ class Upscalers:
             records = self._catalog.records(Kind.UPSCALER)
             if any(wanted in (each.name.casefold(), each.path.name.casefold()) for each in records):
                 raise  # it is there, and says what is wrong with it
+            ENLARGERS.refuse_gone(name)
             raise InvalidRequest(unknown_name("upscaler", name, self.names())) from error
 
     def upscale(
@@ -95,6 +112,10 @@ class Upscalers:
         colours = in_rgb(picture)
         if name in INTERPOLATIONS:
             enlarged = colours.resize((width, height), INTERPOLATIONS[name])
+            if on_tile:
+                on_tile(1, 1)
+        elif name in ENLARGERS:
+            enlarged = ENLARGERS[name].enlarge(colours, width, height)
             if on_tile:
                 on_tile(1, 1)
         else:

@@ -10,12 +10,25 @@ from dataclasses import dataclass
 
 from backend.errors import InvalidRequest
 from backend.prompt.passage import Passage
+from backend.sampling.lookup import Table
 
 _LINE_COMMENT = re.compile(r"(?:^|\n)#[^\n]*(?:\n|$)")
 _COMMENT = re.compile(r"#[^\n]*(?:\n|$)")
 TOKEN = re.compile(r"<(\w+):([^>]+)>")
 _LORA = ("lora", "lyco")  # one and the same: A1111 had LyCORIS in an extension of its own once
 _NAMED = ("te", "unet", "dyn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraNetwork:
+    """A kind of token that an extension brings; what it does when a sampling starts is `tables.tokens_in`'s."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+# Those of extensions that are on.
+EXTRA_NETWORKS: Table[ExtraNetwork] = Table("kind of token", reserved=(*_LORA, "hypernet"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +40,17 @@ class LoraToken:
     text_encoder: float
     unet: float
     rank: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraToken:
+    """A token of a kind that an extension reads, with its arguments as written: ``<kind:argument:argument>`` at
+    ``text[start:end]`` of the prompt."""
+
+    kind: str
+    arguments: tuple[str, ...]
     start: int
     end: int
 
@@ -48,6 +72,7 @@ class ReadPrompt:
     text: str
     loras: tuple[LoraToken, ...]
     problems: tuple[Problem, ...]
+    extras: tuple[ExtraToken, ...] = ()
 
     def check(self) -> None:
         """Raise `InvalidRequest` with the first problem, if there is one."""
@@ -62,15 +87,21 @@ def read_prompt(prompt: str) -> ReadPrompt:
     The strength is 1 where none is given; that of the UNet is the text encoders' where only that is given.
     """
     loras: list[LoraToken] = []
+    extras: list[ExtraToken] = []
     problems: list[Problem] = []
     passage = uncommented(Passage.of(prompt))
     for found in TOKEN.finditer(passage.text):
         start, end = passage.span(*found.span())
+        if found[1] in EXTRA_NETWORKS:
+            extras.append(ExtraToken(kind=found[1], arguments=tuple(found[2].split(":")), start=start, end=end))
+            continue
         try:
             loras.append(_lora(found, start, end))
         except InvalidRequest as problem:
             problems.append(Problem(message=str(problem), start=start, end=end))
-    return ReadPrompt(text=TOKEN.sub("", passage.text), loras=tuple(loras), problems=tuple(problems))
+    return ReadPrompt(
+        text=TOKEN.sub("", passage.text), loras=tuple(loras), problems=tuple(problems), extras=tuple(extras)
+    )
 
 
 def uncommented(prompt: Passage) -> Passage:
@@ -89,7 +120,9 @@ def _lora(found: re.Match[str], start: int, end: int) -> LoraToken:
     if kind == "hypernet":
         raise InvalidRequest(f"Hypernetworks are not supported: take {found[0]} out of the prompt.")
     if kind not in _LORA:
-        raise InvalidRequest(f"There is no network of the kind {kind!r} ({found[0]}); there are {' and '.join(_LORA)}.")
+        EXTRA_NETWORKS.refuse_gone(kind)
+        known = " and ".join((*_LORA, *EXTRA_NETWORKS))
+        raise InvalidRequest(f"There is no network of the kind {kind!r} ({found[0]}); there are {known}.")
     if not name.strip():
         raise InvalidRequest(f"{found[0]} names no LoRA; write <{kind}:name:1>.")
     given: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backend.model_manager.identity import Prediction
 from backend.sampling.conditioning import Conditioning, PromptConditioning, equally_long
+from backend.sampling.guidance import Combine, check_edits
 from backend.sampling.schedules import SigmaTable
 from backend.sampling_options import Guidance
 
@@ -31,14 +32,16 @@ class Words:
 class Guide:
     """How far the guesses for the prompt lead away from those for the negative prompt.
 
-    With an `image_cfg_scale` other than 1 a UNet that edits a picture is led towards it as well. `calls` are those of
-    the whole run, of which `options` take shares. Where `by_timestep` the minimum sigma is compared with timesteps, as
-    A1111 does for DDIM and its kin.
+    With an `image_cfg_scale` other than 1 a UNet that edits a picture is led towards it as well. `combine` takes the
+    place of classifier-free guidance, wherever the negative prompt is asked. `calls` are those of the whole run, of
+    which `options` take shares. Where `by_timestep` the minimum sigma is compared with timesteps, as A1111 does for
+    DDIM and its kin.
     """
 
     cfg_scale: float
     image_cfg_scale: float | None = None
     options: Guidance = field(default_factory=Guidance)
+    combine: Combine | None = None
     calls: int = 1
     by_timestep: bool = False
 
@@ -51,21 +54,45 @@ class Guide:
         return turn and (table.sigma_to_t(sigma) if self.by_timestep else sigma) < options.ngms
 
 
+class Around(Protocol):
+    """Who stands around the calls of a denoiser."""
+
+    def network(
+        self, unet: UNet2DConditionModel, x: Tensor, t: Tensor, arguments: Mapping[str, Any], negative: Sequence[bool]
+    ) -> Tensor:
+        """What the UNet gives for `x`, or something like it; `negative` says which of its rows are not the prompt's."""
+        ...
+
+    def guessed(
+        self, *, x: Tensor, sigma: float, call: int, calls: int, cond: Tensor, uncond: Tensor, denoised: Tensor
+    ) -> Tensor:
+        """The guess `denoised`, or another one like it."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Batch:
-    """Conditionings that go through the network in one call, stacked."""
+    """Conditionings that go through the network in one call, stacked. Of each, `negative` says that it is not the
+    prompt's."""
 
     context: Tensor
     pooled: Tensor | None
     sizes: Tensor
     pictures: Tensor | None
+    negative: tuple[bool, ...]
 
     @classmethod
-    def of(cls, parts: Sequence[Conditioning], pictures: Tensor | None, dtype: torch.dtype) -> "_Batch":
+    def of(
+        cls,
+        parts: Sequence[Conditioning],
+        pictures: Tensor | None,
+        dtype: torch.dtype,
+        negative: Sequence[bool],
+    ) -> "_Batch":
         context = torch.stack([part.context for part in parts]).to(dtype)
         pooled = [part.pooled.to(dtype) for part in parts if part.pooled is not None]
         sizes = torch.tensor([part.sizes for part in parts], dtype=torch.float32, device=context.device)
-        return cls(context, torch.stack(pooled) if pooled else None, sizes, pictures)
+        return cls(context, torch.stack(pooled) if pooled else None, sizes, pictures, tuple(negative))
 
     def __len__(self) -> int:
         return len(self.context)
@@ -118,6 +145,8 @@ class GuidedDenoiser:
 
     A UNet that edits a picture is asked once more, without words, and guided towards the picture as well (Brooks et
     al. 2023, "InstructPix2Pix", eq. 3).
+
+    `around`, if there is somebody, stands around each call of the UNet, and has the last word on each guess.
     """
 
     def __init__(
@@ -139,6 +168,7 @@ class GuidedDenoiser:
         """
         self.call = 0
         self.last_uncond: Tensor | None = None
+        self.around: Around | None = None
         self._unet = unet
         self._dtype = unet.dtype  # once: diffusers looks through every module for it
         self._table = table
@@ -150,6 +180,8 @@ class GuidedDenoiser:
         scale = guide.image_cfg_scale
         edits = words.uncond is not None and picture is not None and scale is not None and scale != 1
         self._image_cfg_scale = scale if edits else None
+        if edits:
+            check_edits(guide.options.method)
         self._stacked: dict[tuple[int, ...], list[_Batch]] = {}
 
     def restart(self, call: int = 0) -> None:
@@ -160,6 +192,23 @@ class GuidedDenoiser:
         """`x` is (batch, channels, height, width), float32; so is what comes back. `last_uncond` is then the guess for
         the negative prompt, or the same where that was not asked."""
         call, self.call = self.call, self.call + 1
+        denoised, guesses = self._guided(x, sigma, call)
+        if self.around is None:
+            return denoised
+        uncond = cond = denoised if self.last_uncond is None else self.last_uncond
+        if guesses:
+            cond = guesses[0] if self._words.cond.weights == (1.0,) else self._led(uncond, uncond, guesses, 1.0)
+        return self.around.guessed(
+            x=x, sigma=sigma, call=call, calls=self._guide.calls, cond=cond, uncond=uncond, denoised=denoised
+        )
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The network that is asked."""
+        return self._unet
+
+    def _guided(self, x: Tensor, sigma: float, call: int) -> tuple[Tensor, list[Tensor]]:
+        """The guess, and what it was led towards: nothing where the negative prompt was not asked."""
         conds = self._words.cond.at(call)
         asked = self._words.uncond
         if asked is not None and self._image_cfg_scale is None and self._guide.leaves_out(call, sigma, self._table):
@@ -169,15 +218,20 @@ class GuidedDenoiser:
             # What else AND joins leads away from the first, as A1111 has it.
             first = guesses[0]
             self.last_uncond = self._led(first, first, guesses, 1.0) if len(guesses) > 1 else first
-            return self.last_uncond
+            return self.last_uncond, []
         guesses, rest = guesses[: len(conds)], guesses[len(conds) :]
         uncond = self.last_uncond = rest[0]
         scale, phi = self._guide.cfg_scale, self._guide.options.rescale
         if self._image_cfg_scale is not None:
             unseen = rest[1]
-            return self._led(unseen, uncond, guesses, scale) + self._image_cfg_scale * (uncond - unseen)
-        result = self._led(uncond, uncond, guesses, scale)
-        return self._rescaled(x, sigma, result, self._led(uncond, uncond, guesses, 1.0), phi) if phi else result
+            return self._led(unseen, uncond, guesses, scale) + self._image_cfg_scale * (uncond - unseen), guesses
+        if self._guide.combine is None:
+            result = self._led(uncond, uncond, guesses, scale)
+        else:
+            result = self._guide.combine(self._led(uncond, uncond, guesses, 1.0), uncond, scale, x, sigma)
+        if phi:
+            result = self._rescaled(x, sigma, result, self._led(uncond, uncond, guesses, 1.0), phi)
+        return result, guesses
 
     def _led(self, start: Tensor, away: Tensor, guesses: Sequence[Tensor], scale: float) -> Tensor:
         """`start`, led in the directions from `away` to the guesses."""
@@ -200,12 +254,17 @@ class GuidedDenoiser:
         groups = inputs.split(1 if self._apart else len(inputs))
         guesses: list[Tensor] = []
         for batch in batches:
-            outputs = [
-                self._unet(batch.beside(some), t, **batch.arguments(len(some)), return_dict=False)[0] for some in groups
-            ]
+            outputs = [self._asked(batch, some, t) for some in groups]
             output = torch.cat([each.unflatten(0, (len(batch), -1)) for each in outputs], dim=1)
             guesses += [self._clean(x, part.to(x.dtype), sigma) for part in output]
         return guesses
+
+    def _asked(self, batch: _Batch, some: Tensor, t: Tensor) -> Tensor:
+        """What the network gives for some pictures."""
+        x, arguments = batch.beside(some), batch.arguments(len(some))
+        if self.around is None:
+            return self._unet(x, t, **arguments, return_dict=False)[0]
+        return self.around.network(self._unet, x, t, arguments, [each for each in batch.negative for _ in some])
 
     def _batches(self, conds: Sequence[Conditioning], uncond: Conditioning | None) -> list[_Batch]:
         """Conditionings stacked to go through the network together, those of the prompt first."""
@@ -221,14 +280,19 @@ class GuidedDenoiser:
         if uncond is not None and self._words.empty is not None:
             *told, uncond = _filled_up([*told, uncond], self._words.empty)
         shown = self._picture
-        groups = [[(each, shown) for each in told]]
+        groups = [[(each, shown, False) for each in told]]
         if uncond is not None:
             unseen = None if self._image_cfg_scale is None or shown is None else torch.zeros_like(shown)
-            groups += [[(uncond, shown)]] + ([] if unseen is None else [[(uncond, unseen)]])
+            groups += [[(uncond, shown, True)]] + ([] if unseen is None else [[(uncond, unseen, True)]])
             if len(uncond.context) == len(told[0].context):
                 groups = [[row for group in groups for row in group]]
         return [
-            _Batch.of([each for each, _ in group], _joined([seen for _, seen in group]), self._dtype)
+            _Batch.of(
+                [each for each, _, _ in group],
+                _joined([seen for _, seen, _ in group]),
+                self._dtype,
+                [negative for _, _, negative in group],
+            )
             for group in groups
         ]
 

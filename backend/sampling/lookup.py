@@ -1,7 +1,9 @@
-"""Finding a row of a table by what people and old pictures call it."""
+"""Tables of what can be chosen by name: our rows, and those that extensions add while they are on."""
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
 
 from backend.errors import InvalidRequest, unknown_name
 
@@ -17,18 +19,92 @@ class Named(Protocol):
 
 
 Row = TypeVar("Row", bound=Named)
+LONGEST_NAME = 80
 
 
-def find_row(what: str, name: str, rows: Mapping[str, Row], allowed: Iterable[str]) -> Row:
-    """The row with this name or alias, in any case.
+class Table(Mapping[str, Row], Generic[Row]):
+    """Rows by their names, in order: first ours, which stay, then those that were added, until they are taken away.
 
-    `what` is the word for such a row in a sentence and `allowed` the names that sentence offers.
-    Raises `InvalidRequest` if there is none: a sampler is never replaced by another one silently.
+    Used from any thread: whoever reads sees the rows as they were at one moment.
     """
-    if name in rows:
-        return rows[name]
-    wanted = name.strip().casefold()
-    for row in rows.values():
-        if wanted in {known.casefold() for known in (row.name, *row.aliases)}:
+
+    def __init__(self, what: str, rows: Iterable[Row] = (), *, reserved: Iterable[str] = ()):
+        """`what` is the word for a row in a sentence; `reserved` are names that no row that is added may have."""
+        self.what = what
+        self._rows: Mapping[str, Row] = MappingProxyType({row.name: row for row in rows})
+        self._reserved = frozenset(name.casefold() for name in reserved)
+        self._owners: dict[str, str] = {}  # the titles of extensions, by the names that they have or had here
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def values(self) -> ValuesView[Row]:
+        """The rows, in order, as they are now."""
+        return self._rows.values()
+
+    def added(self) -> tuple[Row, ...]:
+        """Those that extensions have brought."""
+        return tuple(row for name, row in self._rows.items() if name in self._owners)
+
+    def add(self, row: Row, owner: str) -> Callable[[], None]:
+        """Take a row up that the extension called `owner` brings; what is returned takes it away again.
+
+        Raises `InvalidRequest` for a name or an alias that is empty or taken, in any case.
+        """
+        with self._lock:
+            for name in (row.name, *row.aliases):
+                self._check_free(name)
+            self._rows = MappingProxyType({**self._rows, row.name: row})
+            self._owners[row.name] = owner
+
+        def remove() -> None:
+            with self._lock:
+                if self._rows.get(row.name) is row:
+                    self._rows = MappingProxyType({name: each for name, each in self._rows.items() if each is not row})
+
+        return remove
+
+    def find(self, name: str, *, allowed: Iterable[str] | None = None) -> Row:
+        """The row with this name or alias, in any case. `allowed` are the names that a sentence offers, by default all.
+
+        Raises `InvalidRequest` if there is none: nothing is ever replaced by another thing silently.
+        """
+        rows = self._rows
+        row = rows.get(name) or _answering(name, rows.values())
+        if row is not None:
             return row
-    raise InvalidRequest(unknown_name(what, name, allowed))
+        self.refuse_gone(name)
+        raise InvalidRequest(unknown_name(self.what, name, rows if allowed is None else allowed))
+
+    def refuse_gone(self, name: str) -> None:
+        """Raises `InvalidRequest` for a name that is not here, and was brought by an extension before."""
+        wanted = name.strip().casefold()
+        owner = next((owner for known, owner in self._owners.items() if known.casefold() == wanted), "")
+        if owner and name not in self._rows:
+            raise InvalidRequest(
+                f"The {self.what} {name!r} comes with the extension {owner}, which is off: switch it on in Extensions, "
+                "or choose another."
+            )
+
+    def _check_free(self, name: str) -> None:
+        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+            raise InvalidRequest(f"A {self.what} must have a name of up to {LONGEST_NAME} letters, not {name[:200]!r}.")
+        taken = _answering(name, self._rows.values())
+        if taken is not None and taken.name in self._owners:
+            raise InvalidRequest(
+                f"There is a {self.what} called {name!r} already: the extension {self._owners[taken.name]} brings it."
+            )
+        if taken is not None or name.strip().casefold() in self._reserved:
+            raise InvalidRequest(f"There is a {self.what} called {name!r} already: it is Atelier's own.")
+
+
+def _answering(name: str, rows: Iterable[Row]) -> Row | None:
+    wanted = name.strip().casefold()
+    return next((row for row in rows if wanted in {known.casefold() for known in (row.name, *row.aliases)}), None)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from backend.errors import InvalidRequest
@@ -15,7 +14,7 @@ from backend.sampling.ancestral import (
     sample_lcm,
 )
 from backend.sampling.dpm_solver import sample_dpm_adaptive, sample_dpm_fast
-from backend.sampling.lookup import find_row
+from backend.sampling.lookup import Table
 from backend.sampling.multistep import sample_deis, sample_dpmpp_2m, sample_ipndm, sample_ipndm_v, sample_lms
 from backend.sampling.restart import sample_restart
 from backend.sampling.schedules import SCHEDULES, Schedule, SigmaTable, find_schedule
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LCM_STRIDE = 20  # latent consistency models are distilled on 50 of the 1000 timesteps
+SAME_SAMPLER = "Use same sampler"  # A1111's word for the first pass's
 CFGPP_DIVISOR = 12.5  # A1111's scales from 0 to 12.5 are CFG++'s from 0 to 1
 
 
@@ -64,11 +64,12 @@ class OwnGrid(Protocol):
     ) -> Grid: ...
 
 
-def _one_each(steps: int) -> int:
+def one_each(steps: int) -> int:
+    """Once in every step."""
     return steps
 
 
-def _two_each(steps: int) -> int:
+def two_each(steps: int) -> int:
     """Twice in every step but the last, which ends at zero."""
     return 2 * steps - 1
 
@@ -154,9 +155,9 @@ class Sampler:
     told: Callable[[SamplingOptions], Mapping[str, Any]] = _nothing
     discard_penultimate: bool = False
     second_order: bool = False
-    evaluations: Callable[[int], int] | None = _one_each
+    evaluations: Callable[[int], int] | None = one_each
     own_grid: OwnGrid | None = None
-    taken: Callable[[int], int] = _one_each
+    taken: Callable[[int], int] = one_each
     unit_variance: bool = False
     stride: int = 1
     cfg_divisor: float = 1.0
@@ -167,12 +168,12 @@ class Sampler:
         return partial(self.function, **self.told(options))
 
 
-def _by_name(*rows: Sampler) -> Mapping[str, Sampler]:
-    return MappingProxyType({row.name: row for row in rows})
+def _table(*rows: Sampler) -> Table[Sampler]:
+    return Table("sampler", rows, reserved=(SAME_SAMPLER,))
 
 
 # Names, aliases, order, automatic schedules and marks of AUTOMATIC1111; the last five are Forge's.
-SAMPLERS: Mapping[str, Sampler] = _by_name(
+SAMPLERS = _table(
     Sampler(name="DPM++ 2M", aliases=("k_dpmpp_2m",), function=sample_dpmpp_2m, automatic_schedule="Karras"),
     Sampler(
         name="DPM++ SDE",
@@ -182,7 +183,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         noise="brownian",
         told=_eta_and_noise,
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DPM++ 2M SDE",
@@ -209,7 +210,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         uses_ensd=True,
         told=_eta_and_noise,
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DPM++ 3M SDE",
@@ -237,7 +238,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         noise="image",
         told=_churn,
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DPM2",
@@ -248,7 +249,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         told=_churn,
         discard_penultimate=True,
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DPM2 a",
@@ -260,7 +261,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         told=_eta_and_noise,
         discard_penultimate=True,
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DPM fast",
@@ -289,7 +290,7 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
         automatic_schedule="Karras",
         noise="image",
         second_order=True,
-        evaluations=_two_each,
+        evaluations=two_each,
     ),
     Sampler(
         name="DDIM",
@@ -340,12 +341,12 @@ SAMPLERS: Mapping[str, Sampler] = _by_name(
     Sampler(name="DEIS", aliases=(), function=sample_deis),
     Sampler(name="DDPM", aliases=(), function=sample_ddpm, noise="image"),
 )
-SAMPLER_NAMES: tuple[str, ...] = tuple(SAMPLERS)
+SAMPLER_NAMES: tuple[str, ...] = tuple(SAMPLERS)  # ours alone
 
 
 def find_sampler(name: str) -> Sampler:
     """The sampler with this name or alias, in any case. Raises `InvalidRequest` for an unknown name."""
-    return find_row("sampler", name, SAMPLERS, SAMPLER_NAMES)
+    return SAMPLERS.find(name)
 
 
 def split_name(name: str) -> tuple[Sampler, Schedule | None]:

@@ -5,22 +5,21 @@ al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models". E
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from backend.errors import InvalidRequest
 from backend.sampling.aligned import AlignedFor, Alignment
-from backend.sampling.lookup import find_row
+from backend.sampling.lookup import Table
 from backend.sampling_options import SamplingOptions
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 AUTOMATIC = "Automatic"
+SAME_SCHEDULE = "Use same scheduler"  # A1111's word for the first pass's
 KARRAS_RHO = 7.0  # the value Karras et al. recommend for sampling
 POLYEXPONENTIAL_RHO = 1.0
 DEFAULTS = SamplingOptions()
@@ -127,7 +126,7 @@ def uniform(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) 
 
 def normal(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
     """Evenly spaced timesteps between those of the chosen ends: Uniform, where none are chosen."""
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     timesteps = np.linspace(table.sigma_to_t(high), table.sigma_to_t(low), steps)
     return [*(table.t_to_sigma(t) for t in timesteps), 0.0]
 
@@ -139,28 +138,28 @@ def sgm_uniform(steps: int, table: SigmaTable, options: SamplingOptions = DEFAUL
 
 def karras(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
     """Equation 5 of Karras et al. 2022: evenly spaced in sigma^(1/rho), with rho = 7 where none is chosen."""
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     rho = options.schedule_rho or KARRAS_RHO
     return [*(np.linspace(high ** (1 / rho), low ** (1 / rho), steps) ** rho).tolist(), 0.0]
 
 
 def polyexponential(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
     """A polynomial in log sigma: falling powers of an even ramp; the same as Exponential with rho = 1."""
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     ramp = np.linspace(1, 0, steps) ** (options.schedule_rho or POLYEXPONENTIAL_RHO)
     return [*np.exp(math.log(low) + ramp * math.log(high / low)).tolist(), 0.0]
 
 
 def exponential(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
     """Evenly spaced in log sigma, so in log signal-to-noise ratio (Lu et al. 2022, DPM-Solver, "logSNR")."""
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     return [*np.exp(np.linspace(math.log(high), math.log(low), steps)).tolist(), 0.0]
 
 
 def kl_optimal(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
     """Evenly spaced in arctan(sigma), which Sabour et al. 2024 ("Align Your Steps") show to be optimal in KL divergence
     for Gaussian data. `steps` + 1 levels, of which the last is the smallest one: no 0."""
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     return np.tan(np.linspace(math.atan(high), math.atan(low), steps + 1)).tolist()
 
 
@@ -184,7 +183,7 @@ def beta(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> 
     which spaces timesteps so; AUTOMATIC1111 spaces sigma."""
     from scipy.special import betaincinv
 
-    low, high = _ends(table, options)
+    low, high = ends(table, options)
     quantiles = betaincinv(options.beta_alpha, options.beta_beta, 1 - np.linspace(0, 1, steps))
     return [*(low + quantiles * (high - low)).tolist(), 0.0]
 
@@ -204,7 +203,9 @@ def _aligned(alignment: Alignment) -> Levels:
     return levels
 
 
-def _ends(table: SigmaTable, options: SamplingOptions) -> tuple[float, float]:
+def ends(table: SigmaTable, options: SamplingOptions) -> tuple[float, float]:
+    """The lowest and the highest level of a schedule that heeds the chosen ones. Raises `InvalidRequest` where they are
+    the wrong way around."""
     low = options.schedule_min_sigma or table.sigma_min
     high = options.schedule_max_sigma or table.sigma_max
     if low >= high:
@@ -212,12 +213,12 @@ def _ends(table: SigmaTable, options: SamplingOptions) -> tuple[float, float]:
     return low, high
 
 
-def _by_name(*rows: Schedule) -> Mapping[str, Schedule]:
-    return MappingProxyType({row.name: row for row in rows})
+def _table(*rows: Schedule) -> Table[Schedule]:
+    return Table("schedule", rows, reserved=(AUTOMATIC, SAME_SCHEDULE))
 
 
 # Names and order of AUTOMATIC1111, and from Turbo on Forge's.
-SCHEDULES: Mapping[str, Schedule] = _by_name(
+SCHEDULES = _table(
     Schedule(name="Uniform", aliases=(), sigmas=uniform),
     Schedule(name="Karras", aliases=(), sigmas=karras),
     Schedule(name="Exponential", aliases=(), sigmas=exponential),
@@ -234,7 +235,12 @@ SCHEDULES: Mapping[str, Schedule] = _by_name(
     Schedule(name="Align Your Steps 11", aliases=("align_your_steps_11",), sigmas=_aligned(Alignment.OF_11)),
     Schedule(name="Align Your Steps 32", aliases=("align_your_steps_32",), sigmas=_aligned(Alignment.OF_32)),
 )
-SCHEDULE_NAMES: tuple[str, ...] = (AUTOMATIC, *SCHEDULES)
+SCHEDULE_NAMES: tuple[str, ...] = (AUTOMATIC, *SCHEDULES)  # ours alone
+
+
+def schedule_names() -> tuple[str, ...]:
+    """Every name that a request can have: ours, and those of extensions that are on."""
+    return (AUTOMATIC, *SCHEDULES)
 
 
 def find_schedule(name: str) -> Schedule:
@@ -244,7 +250,7 @@ def find_schedule(name: str) -> Schedule:
     """
     if is_automatic(name):
         raise InvalidRequest(f"{AUTOMATIC} is the sampler's choice, not a schedule; there are {', '.join(SCHEDULES)}.")
-    return find_row("schedule", name, SCHEDULES, SCHEDULE_NAMES)
+    return SCHEDULES.find(name, allowed=schedule_names())
 
 
 def is_automatic(name: str) -> bool:

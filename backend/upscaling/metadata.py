@@ -8,6 +8,7 @@ from pathlib import Path
 from backend.infotext.containers import read_texts
 from backend.infotext.values import quoted
 from backend.outputs import MADE_WITH, PARAMETERS, REQUEST
+from backend.upscaling.operations import said
 from backend.upscaling.request import UpscaleRequest
 
 POSTPROCESSING = "postprocessing"  # the chunk that A1111's Extras tab adds
@@ -70,6 +71,7 @@ def postprocessing(request: UpscaleRequest, width: int, height: int) -> str:
     if request.blended:
         pairs["Postprocess upscaler 2"] = request.upscaler_2
         pairs["Postprocess upscaler 2 visibility"] = f"{request.visibility_2:g}"
+    pairs |= {f"Postprocess {name}": said(name, request.operations[name]) for name in sorted(request.operations)}
     return ", ".join(f"{key}: {quoted(value)}" for key, value in pairs.items())
 
 

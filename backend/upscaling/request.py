@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from backend import checked
 from backend.checked import LARGEST_SIDE
 from backend.errors import InvalidRequest
+from backend.request_extras import fixed_extras
 
 SCALE_RANGE = (1.0, 8.0)
 LARGEST_RESULT = 268_435_456  # pixels: 16,384 x 16,384, a gigabyte in memory
@@ -28,6 +29,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "height": "Height",
         "crop": "Crop to fit",
         "keep_metadata": "Keep metadata",
+        "operations": "Operations",
     }
 )
 
@@ -55,7 +57,8 @@ class UpscaleRequest:
     `inputs` are names in `Inputs`. Of the second upscaler's result as much shows as `visibility_2` says, 0 to 1. With
     `width` and `height` both 0 the size follows from `scale`, with no side longer than `max_side` unless that is 0;
     else pictures are enlarged to cover width x height, of which one may be 0 for what the ratio gives, and, with
-    `crop`, cut to it. With `keep_metadata` what the original says of itself stands in the result too.
+    `crop`, cut to it. `operations` are done to the result, in the order of their names, each with its parameters: see
+    `backend.upscaling.operations`. With `keep_metadata` what the original says of itself stands in the result too.
     """
 
     KIND: ClassVar[str] = "upscale"
@@ -70,6 +73,7 @@ class UpscaleRequest:
     height: int = 0
     crop: bool = True
     keep_metadata: bool = True
+    operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = self.inputs
@@ -78,7 +82,7 @@ class UpscaleRequest:
         self._put("inputs", tuple(checked.text(LABELS["inputs"], name) for name in given))
         for name in ("upscaler", "upscaler_2"):
             self._put(name, checked.text(LABELS[name], getattr(self, name)))
-        if self.upscaler in ("", NOTHING):
+        if self.upscaler == "" or (self.upscaler == NOTHING and not self.operations):
             raise InvalidRequest("An upscaler must be chosen: without one the picture stays as it is.")
         for name, (low, high) in {"visibility_2": (0.0, 1.0), "scale": SCALE_RANGE}.items():
             self._put(name, checked.number(LABELS[name], getattr(self, name), low, high))
@@ -86,6 +90,7 @@ class UpscaleRequest:
             self._put(name, checked.whole(LABELS[name], getattr(self, name), 0, LARGEST_SIDE))
         for name in ("crop", "keep_metadata"):
             self._put(name, checked.flag(LABELS[name], getattr(self, name)))
+        self._put("operations", fixed_extras(self.operations, LABELS["operations"]))
 
     def _put(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -130,7 +135,8 @@ class UpscaleRequest:
 
     def to_json(self) -> str:
         """Lossless and in ASCII: `from_json` gives an equal request."""
-        return json.dumps({"kind": self.KIND, **asdict(self)}, sort_keys=True)
+        values = {name: value for name, value in asdict(self).items() if value or name != "operations"}
+        return json.dumps({"kind": self.KIND, **values}, sort_keys=True)
 
     @classmethod
     def wrote(cls, text: str) -> bool:
@@ -172,7 +178,8 @@ class UpscaleRequest:
         """The whole request in words."""
         far = f"to {self.width or 'any'} x {self.height or 'any'}" if self.by_size else f"{self.scale:g} times"
         second = f" and {self.upscaler_2}" if self.blended else ""
-        return f"Upscale {far} with {self.upscaler}{second}"
+        then = f", then {', '.join(sorted(self.operations))}" if self.operations else ""
+        return f"Upscale {far} with {self.upscaler}{second}{then}"
 
     @property
     def checkpoint(self) -> str:

@@ -13,6 +13,7 @@ from backend.jobs import Job
 from backend.outputs import ENLARGED, Outputs
 from backend.upscaling.fitting import in_tiles_that_fit
 from backend.upscaling.metadata import POSTPROCESSING, Metadata, postprocessing, read_metadata, with_postprocessing
+from backend.upscaling.operations import operated
 from backend.upscaling.request import UpscaleRequest
 
 
@@ -54,7 +55,8 @@ class Upscaling:
 
     def _one(self, request: UpscaleRequest, name: str, index: int, job: Job, progress: "_Progress") -> None:
         picture = self._inputs.picture(name)
-        made = in_tiles_that_fit(lambda tile: self._enlarged(picture, request, tile, progress), self._free, job)
+        enlarged = in_tiles_that_fit(lambda tile: self._enlarged(picture, request, tile, progress), self._free, job)
+        made = operated(enlarged, request.operations)
         original = read_metadata(self._inputs.path(name)) if request.keep_metadata else Metadata()
         done = postprocessing(request, *picture.size)
         infotext = with_postprocessing(original.infotext, done)
