@@ -8,6 +8,7 @@ import pytest
 from gradio.blocks import Block
 
 from backend.errors import InvalidRequest
+from backend.extension_api import Tab
 from backend.init_image import Box, HiresFix, InitImage, Inpainting, SoftInpainting, TiledUpscale
 from backend.request import LARGEST_SEED, GenerationRequest, label
 from backend.sampling_options import Guidance, Refiner, SamplingOptions, Variation
@@ -17,13 +18,13 @@ from ui.fields import AS_PICTURE, BY_FACTOR, FIELDS, FOLDED, HIRES, INIT, INPAIN
 from ui.form import SWITCHES, Form
 from ui.painted import Painting, chosen_pictures, of_ratio, with_painting, within_range
 from ui.presets import GROUPS, group_of
-from ui.script_fields import SCRIPT_FIELDS
+from ui.script_fields import script_fields
 
 SUITED = {"width": 192, "height": 128}
 PICTURE, MASK, SKETCH = "a" * 64, "b" * 64, "c" * 64
 # On the page alone: the request has a width and a height, the final words, and a part or none.
-OUTSIDE = ("sizing", "factor", "styles", "extra", "seed_resize.width", "seed_resize.height")
-SCRIPTS = tuple(field.name for field in SCRIPT_FIELDS)
+OUTSIDE = ("script", "sizing", "factor", "styles", "extra", "seed_resize.width", "seed_resize.height")
+OF_EXTENSIONS = {"extensions"}  # a group of fields that is there when they are
 OTHERWISE_SAID = ("refiner.checkpoint",)
 PARTS: dict[str, type] = {
     "init": InitImage,
@@ -45,14 +46,16 @@ WITHOUT_A_FIELD = {  # the canvas gives these, or the selector above the tabs
     "init.depth",
     "seed_resize",  # two fields are its sides
     "template",  # comes of the words
+    "extras",  # extensions bring theirs
 }
 
 
-def placed(settings: Settings | None = None, tab: str = "txt2img") -> Form:
-    form = Form(tab, settings or Settings(), SUITED, TABLES[tab])
+def placed(settings: Settings | None = None, tab: Tab = "txt2img") -> Form:
+    table = (*TABLES[tab], *script_fields([]))
+    form = Form(tab, settings or Settings(), SUITED, table)
     with gr.Blocks(analytics_enabled=False):
         form.adopt("checkpoint", gr.Dropdown(["starter"], label="Checkpoint"))
-        for field in TABLES[tab]:
+        for field in table:
             form.place(field.name)
     return form
 
@@ -74,7 +77,7 @@ def values(form: Form, updates: dict[Block, Any]) -> dict[str, Any]:
 
 def test_every_value_of_a_request_has_its_field() -> None:
     ours = {name for tab in TABLES for name in placed(tab=tab).components}
-    assert ours - {*OUTSIDE, *SWITCHES, *SCRIPTS} == (places(GenerationRequest) - WITHOUT_A_FIELD) | {"checkpoint"}
+    assert ours - {*OUTSIDE, *SWITCHES} == (places(GenerationRequest) - WITHOUT_A_FIELD) | {"checkpoint"}
 
 
 def test_the_ids_are_those_that_scripts_know() -> None:
@@ -107,7 +110,7 @@ def test_the_ids_are_those_that_scripts_know() -> None:
 def test_the_words_are_those_of_the_messages() -> None:
     for tab in TABLES:
         for name, component in placed(tab=tab).components.items():
-            if name not in (*OUTSIDE, *OTHERWISE_SAID, *SCRIPTS):
+            if name not in (*OUTSIDE, *OTHERWISE_SAID):
                 assert component.label == label(name)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -232,7 +235,7 @@ def test_every_option_in_a_closed_accordion_is_counted_there() -> None:
 
 
 def test_every_field_of_a_form_can_be_in_a_preset() -> None:
-    assert {group_of(name) for tab in TABLES for name in placed(tab=tab).components} == set(GROUPS)
+    assert {group_of(name) for tab in TABLES for name in placed(tab=tab).components} == set(GROUPS) - OF_EXTENSIONS
 
 
 PAINTED = {

@@ -14,7 +14,6 @@ from PIL import Image
 from starlette.types import Message
 
 from backend.events import Finished, Progress, Started
-from backend.grids.plot import Plot, Plotted
 from backend.job import Job
 from backend.outlook import Outlook
 from backend.request import GenerationRequest
@@ -22,6 +21,7 @@ from backend.server.jobs_api import described
 from backend.server.jobs_api.events import EventStream, Numbers
 from backend.server.jobs_api.typescript import typescript
 from backend.server.people import owner_named
+from extensions.xyz_plot.plot import Plot, Plotted
 from tests.api_studio import SMALL, WAIT, Studio, studio
 from tests.loops import run_apart
 from tests.scripted import ScriptedWorker

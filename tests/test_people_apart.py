@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from backend.app import App, Options
-from backend.grids.plot import Plot, Plotted
 from backend.grids.request import GridRequest
 from backend.request import GenerationRequest
 from backend.server import grids, prompts, recipes
@@ -17,6 +16,7 @@ from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from backend.server.guard import Guard
 from backend.server.owner import OWNER_COOKIE
 from backend.server.people import owner_named
+from extensions.xyz_plot.plot import Plot, Plotted
 from tests.scripted import ScriptedWorker
 from tests.test_ui import event, form_values, send, wish, wish_with
 from ui.app import mount

@@ -5,48 +5,56 @@ from types import MappingProxyType
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.routing import Mount
 
 from backend.app import App
+from backend.extension_api import Tab
 from backend.server.risks import risk
 from ui import extras, img2img, inpaint, models, origins, settings, txt2img
 from ui.checkpoint import CheckpointSelector
+from ui.extension_fields import parts_of
+from ui.extension_tabs import built_tabs, place_tabs
 from ui.fields import EXTRAS, FIELDS, HIRES, INIT, INPAINTING, OPTIONS, TILED, Field
 from ui.form import Form
 from ui.generate import Sender
 from ui.next_steps import NextSteps
-from ui.page_routes import declare_page_routes
-from ui.pieces import person_chip, piece, png_info, share_banner, status_chip
-from ui.script_fields import SCRIPT_FIELDS
-from ui.static_files import FOLDER, HEAD, ROUTE, PageFiles
-from ui.theme import theme
+from ui.operations import shown_operations
+from ui.pages import Pages, Renewals
+from ui.pieces import extensions_banner, extensions_tab, person_chip, piece, png_info, share_banner, status_chip
+from ui.script_fields import script_fields, shown_scripts
+from ui.static_files import ROUTE, PageFiles
 
 QUEUE_PAUSE = 0.05  # seconds between two looks into Gradio's queue
-# The tabs that make pictures with a checkpoint, and what their forms ask for.
-TABLES: Mapping[str, tuple[Field, ...]] = MappingProxyType(
+# The tabs that make pictures with a checkpoint, and what their forms ask for beside what extensions bring.
+TABLES: Mapping[Tab, tuple[Field, ...]] = MappingProxyType(
     {
-        "txt2img": (*FIELDS, *OPTIONS, *HIRES, *SCRIPT_FIELDS),
-        "img2img": (*FIELDS, *OPTIONS, *INIT, *TILED, *SCRIPT_FIELDS),
-        "inpaint": (*FIELDS, *OPTIONS, *INIT, *INPAINTING, *SCRIPT_FIELDS),
+        "txt2img": (*FIELDS, *OPTIONS, *HIRES),
+        "img2img": (*FIELDS, *OPTIONS, *INIT, *TILED),
+        "inpaint": (*FIELDS, *OPTIONS, *INIT, *INPAINTING),
     }
 )
 
 
-def build(app: App, *, login: bool = False, shared: bool = False) -> gr.Blocks:
-    """Lay the page out. A new tab is a line here. `login` and `shared` say what this run was started with."""
+def build(app: App, *, login: bool = False, shared: bool = False, renewals: Renewals | None = None) -> gr.Blocks:
+    """Lay the page out. A new tab is a line here. `login` and `shared` say what this run was started with; among
+    `renewals` is what lets windows that are opened from now on begin with what is set by then."""
+    renewed = renewals or Renewals()
+    own_tabs = built_tabs(app)  # first: of one that fails nothing may stand on the page
     with gr.Blocks(title="Atelier", fill_width=True, analytics_enabled=False) as page:
         if shared:
             share_banner("share_banner")
+        extensions_banner("extensions_banner")
         with gr.Row(elem_id="header"):
             piece("wordmark.html", "wordmark")
             checkpoint = CheckpointSelector(app)
             status_chip("model_status")
             if login or shared:
                 person_chip("person")
-        painters = {name: Form(name, app.settings.value, checkpoint.suited, table) for name, table in TABLES.items()}
+        painters = {name: _form(app, name, checkpoint) for name in TABLES}
         for form in painters.values():
             form.adopt("checkpoint", checkpoint.list)
-        enlarger = Form("extras", app.settings.value, {}, EXTRAS)
+        added = shown_operations()
+        table = (*EXTRAS, *(row for operation in added for row in operation.fields))
+        enlarger = Form("extras", app.settings.value, {}, table)
 
         def renew() -> None:
             """Let pages that are opened from now on begin with what is set now."""
@@ -55,6 +63,7 @@ def build(app: App, *, login: bool = False, shared: bool = False) -> gr.Blocks:
                 form.set_defaults(app.settings.value, checkpoint.suited)
             page.config = page.get_config_file()
 
+        renewed.acts.append(renew)
         sender = Sender(app)
         buttons = {}
         with gr.Tabs(elem_id="tabs"):
@@ -65,19 +74,30 @@ def build(app: App, *, login: bool = False, shared: bool = False) -> gr.Blocks:
             with gr.Tab("Inpaint", id="inpaint", elem_id="tab_inpaint"):
                 buttons["inpaint"] = inpaint.build(page, app, painters["inpaint"], sender)
             with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
-                buttons["extras"] = extras.build(page, app, enlarger, sender)
+                buttons["extras"] = extras.build(page, app, enlarger, sender, added)
             with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
                 png_info("pnginfo")
+            place_tabs(own_tabs)
             with gr.Tab("Models", id="models", elem_id="tab_models"):
                 cards = models.build(page, list(painters.values()))
+            with gr.Tab("Extensions", id="extensions", elem_id="tab_extensions"):
+                extensions_tab("extensions_page")
             with gr.Tab("Settings", id="settings", elem_id="tab_settings") as tab:
-                settings.build(app, tab, renew)
-        NextSteps(app, {**painters, "extras": enlarger}, buttons, renew)
-        checkpoint.listen(page, list(painters.values()), cards, renew)
+                settings.build(app, tab, renewed)
+        NextSteps(app, {**painters, "extras": enlarger}, buttons, renewed)
+        checkpoint.listen(page, list(painters.values()), cards, renewed)
     page.queue(api_open=False)
     # Nothing waits in it (`SHORT_EVENT`), and by itself it would look a thousand times a second.
     page._queue.sleep_when_free = QUEUE_PAUSE
     return page
+
+
+def _form(app: App, tab: Tab, checkpoint: CheckpointSelector) -> Form:
+    """What a tab asks for: its own fields, those of extensions, and those of the scripts that it offers."""
+    scripts = shown_scripts(app.scripts.offered(tab), app.scripts.axes())
+    table = (*TABLES[tab], *script_fields(scripts))
+    parts = parts_of(app.extensions.active(), tab)
+    return Form(tab, app.settings.value, checkpoint.suited, table, parts, scripts)
 
 
 def mount(server: FastAPI, app: App, *, subpath: str = "", login: bool = False, shared: bool = False) -> FastAPI:
@@ -85,24 +105,11 @@ def mount(server: FastAPI, app: App, *, subpath: str = "", login: bool = False, 
     what the addresses of all of them begin with, `login` and `shared` as in `build`."""
     server.mount(ROUTE, risk("read")(PageFiles()), name="page-files")
     server.include_router(origins.router(app))
-    gr.mount_gradio_app(
-        server,
-        build(app, login=login, shared=shared),
-        path="/",
-        root_path=subpath or None,
-        theme=theme(),
-        head=HEAD,
-        favicon_path=str(FOLDER / "favicon.svg"),
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=0,
-        pwa=False,
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-    )
-    page = server.routes[-1]
-    assert isinstance(page, Mount)
-    declare_page_routes(page.routes)
+
+    def made(renewals: Renewals) -> gr.Blocks:
+        return build(app, login=login, shared=shared, renewals=renewals)
+
+    pages = Pages(server, app, made, subpath=subpath)
+    pages.renew()
+    app.extensions.subscribe(pages.renew)
     return server

@@ -1,17 +1,19 @@
 """What the two tabs with a canvas share: the size of what is generated, and how a click becomes a request."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from backend.any_request import Request
 from backend.app import App
 from backend.errors import ModelFileError
+from backend.grids.grid import Grid
 from backend.request import GenerationRequest
 from ui import controls, scripts
 from ui.form import SHORT_EVENT, Form
-from ui.generate import Actions, Sender
+from ui.generate import Actions, Batch, Sender
 from ui.painted import PAINTING, Painting, with_painting
 from ui.suited import suited_values
 
@@ -58,8 +60,10 @@ def tie(app: App, form: Form, sender: Sender, buttons: Actions, cost: gr.HTML) -
     def one(values: Mapping[str, Any]) -> GenerationRequest:
         return request_of(app, form, values, Painting.read(values.get(PAINTING)))
 
-    painted = script(form, PAINTING, "withPainting")
-    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, one), js=painted)
+    def asked(values: Mapping[str, Any]) -> Sequence[Request | Grid] | Batch:
+        return scripts.asked(app, form, values, one)
+
+    sender.tie(form, buttons.generate, buttons.message, asked, js=script(form, PAINTING, "withPainting"))
     scripts.tell_cost(app, form, one, cost)
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 from backend.app import App
 from backend.model_manager.identity import Kind
 from backend.request import AUTOMATIC_VAE, OWN_VAE
+from backend.sampling.guidance import GUIDANCE
 from ui.form import SHORT_EVENT, Form
 from ui.generate import Actions, actions
 from ui.pieces import choices_preview, heading, hint, prompt_chips
@@ -193,6 +194,8 @@ def _sampling_options(form: Form) -> None:
 
 def _guidance(form: Form) -> None:
     with gr.Accordion("Guidance", open=False, elem_id=form.id("guidance"), elem_classes="quiet"):
+        # The one there always is needs no list; what a request has stays, also where no list is seen.
+        form.place("guidance.method", visible=True if len(GUIDANCE) > 1 else "hidden")
         form.place("guidance.rescale")
         hint("Takes back some of the contrast that a high CFG scale adds.")
         form.place("guidance.skip_early")

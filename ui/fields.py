@@ -1,6 +1,6 @@
 """The fields of the forms, as tables: what each is called in a request, in the page, and what it looks like."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -45,8 +45,9 @@ from backend.request import (
     GenerationRequest,
     label,
 )
-from backend.sampling.samplers import SAMPLER_NAMES
-from backend.sampling.schedules import SCHEDULE_NAMES
+from backend.sampling.guidance import GUIDANCE
+from backend.sampling.samplers import SAMPLERS
+from backend.sampling.schedules import schedule_names
 from backend.sampling_options import (
     COMMA_BACKTRACK_RANGE,
     EMPHASIS_MODES,
@@ -71,14 +72,15 @@ from backend.upscaling.request import LARGEST_SIDE, NOTHING, SCALE_RANGE, Upscal
 class Field:
     """A row of a table. `name` is its place in the request, ``init.inpainting.mask_blur``; that of a part as a whole,
     ``hires``, is a switch. `suffix` follows the tab's name in the element's id and is AUTOMATIC1111's where it has one;
-    `default` reads the value of a newly opened page off the settings. `said` are its words on the page, the
-    request's own unless given."""
+    `default` reads the value of a newly opened page off the settings. `choices` are asked for when a page is made,
+    where extensions add to them. `said` are its words on the page, the request's own unless given."""
 
     name: str
     suffix: str
     make: Callable[..., Component]
     default: Callable[[Settings], Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    choices: Callable[[], Sequence[Any]] | None = None
     said: str = ""
 
     @property
@@ -106,22 +108,30 @@ _PLAIN: Mapping[str, object] = MappingProxyType(
 
 
 def _row(
-    name: str, suffix: str, make: Callable[..., Component], options: Mapping[str, Any], *, part: str | None = None
+    name: str,
+    suffix: str,
+    make: Callable[..., Component],
+    options: Mapping[str, Any],
+    *,
+    part: str | None = None,
+    choices: Callable[[], Sequence[Any]] | None = None,
 ) -> Field:
     """A field that begins with the request's own default."""
     place, _, last = name.rpartition(".")
     first = getattr(_PLAIN[place if part is None else part], last)
     said = EXTRAS_LABELS[name] if part == "extras" else ""
-    return Field(name=name, suffix=suffix, make=make, default=lambda _: first, options=options, said=said)
+    return Field(
+        name=name, suffix=suffix, make=make, default=lambda _: first, options=options, choices=choices, said=said
+    )
 
 
 def _slider(allowed: tuple[float, float], step: float = 1) -> dict[str, Any]:
     return {"minimum": allowed[0], "maximum": allowed[1], "step": step, "buttons": []}
 
 
-def _own(names: Sequence[str], words: str) -> dict[str, Any]:
+def _own(names: Iterable[str], words: str) -> list[tuple[str, str]]:
     """Choices among which the empty one is as in the first pass."""
-    return {"choices": [(words, ""), *((name, name) for name in names)]}
+    return [(words, ""), *((name, name) for name in names)]
 
 
 _SIZE = _slider(SIZE_RANGE, SIZE_STEP)
@@ -140,14 +150,14 @@ FIELDS = (
         suffix="sampling",
         make=gr.Dropdown,
         default=lambda settings: settings.default_sampler,
-        options={"choices": list(SAMPLER_NAMES)},
+        choices=lambda: list(SAMPLERS),
     ),
     Field(
         name="schedule",
         suffix="scheduler",
         make=gr.Dropdown,
         default=lambda settings: settings.default_schedule,
-        options={"choices": list(SCHEDULE_NAMES)},
+        choices=schedule_names,
     ),
     Field(
         name="steps",
@@ -248,7 +258,7 @@ OPTIONS = (
         suffix="checkpoint",
         make=gr.Dropdown,
         default=lambda _: "",
-        options=_own((), "Choose one"),
+        options={"choices": _own((), "Choose one")},
         said="Refiner checkpoint",
     ),
     _row("refiner.switch_at", "switch_at", gr.Slider, _slider((0, 1), 0.01)),
@@ -280,6 +290,7 @@ OPTIONS = (
     _row("guidance.skip_early", "skip_early_cond", gr.Slider, _slider(GUIDANCE_RANGES["skip_early"], 0.01)),
     _row("guidance.rescale", "cfg_rescale", gr.Slider, _slider(GUIDANCE_RANGES["rescale"], 0.01)),
     _row("guidance.pad_conds", "pad_cond_uncond", gr.Checkbox, {}),
+    _row("guidance.method", "guidance_method", gr.Dropdown, {}, choices=lambda: list(GUIDANCE)),
 )
 
 # The fields that stand in accordions which are closed at first, by the ends of their ids.
@@ -303,9 +314,11 @@ HIRES = (
     _row("hires.height", "hr_resize_y", gr.Slider, _slider((0, LARGEST_HIRES), SIZE_STEP)),
     _row("hires.steps", "hires_steps", gr.Slider, _slider((0, HIGHEST_STEPS))),
     _row("hires.denoising_strength", "denoising_strength", gr.Slider, _slider((0, 1), 0.01)),
-    _row("hires.sampler", "hr_sampler", gr.Dropdown, _own(SAMPLER_NAMES, "Use same sampler")),
-    _row("hires.schedule", "hr_scheduler", gr.Dropdown, _own(SCHEDULE_NAMES, "Use same scheduler")),
-    _row("hires.checkpoint", "hr_checkpoint", gr.Dropdown, _own((), "Use same checkpoint")),
+    _row("hires.sampler", "hr_sampler", gr.Dropdown, {}, choices=lambda: _own(SAMPLERS, "Use same sampler")),
+    _row(
+        "hires.schedule", "hr_scheduler", gr.Dropdown, {}, choices=lambda: _own(schedule_names(), "Use same scheduler")
+    ),
+    _row("hires.checkpoint", "hr_checkpoint", gr.Dropdown, {"choices": _own((), "Use same checkpoint")}),
     _row("hires.cfg_scale", "hr_cfg", gr.Slider, _slider((0, HIGHEST_CFG), 0.5)),
     _row("hires.extra_noise", "hr_extra_noise", gr.Slider, _slider(EXTRA_NOISE_RANGE, 0.01)),
     _row("hires.prompt", "hr_prompt", gr.Textbox, _WORDS),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradio.blocks import Block
 from gradio.components import Component
@@ -15,6 +15,10 @@ from backend.request import GenerationRequest, label
 from backend.settings import Settings
 from backend.upscaling.request import UpscaleRequest
 from ui.fields import FIELDS, Field
+
+if TYPE_CHECKING:
+    from ui.extension_fields import Part
+    from ui.script_fields import Shown
 
 # How all events of the page are: no work is done in one, so it waits in no queue, and nobody else may call it.
 SHORT_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -29,6 +33,8 @@ SWITCHES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "extra": ("variation", "seed_resize"),
     }
 )
+EXTRAS = "extras"  # the part of a request in which each extension has one, with a switch of its own
+OPERATIONS_PLACE = "operations"  # in Extras: image operations by their names, each with a switch of its own
 # Texts of which nothing is a value too.
 _MAY_BE_EMPTY = frozenset(
     {"prompt", "negative_prompt", "checkpoint", "refiner.checkpoint"}
@@ -47,11 +53,23 @@ class Form:
     one, in one voice for the page and for every other way in.
     """
 
-    def __init__(self, prefix: str, settings: Settings, suited: Mapping[str, Any], table: Sequence[Field] = FIELDS):
-        """`prefix` begins every element's id, such as ``txt2img``; `suited` values go before the settings'."""
+    def __init__(
+        self,
+        prefix: str,
+        settings: Settings,
+        suited: Mapping[str, Any],
+        table: Sequence[Field] = FIELDS,
+        parts: "Sequence[Part]" = (),
+        scripts: "Sequence[Shown]" = (),
+    ):
+        """`prefix` begins every element's id, such as ``txt2img``; `suited` values go before the settings'. `parts` are
+        those of extensions, whose fields are added to the table's; `scripts` those whose fields it has."""
         self.prefix = prefix
+        self.parts = parts
+        self.scripts = scripts
         self._first = (settings, suited)
-        self._fields: dict[str, Field] = {field.name: field for field in table}
+        rows = (*table, *(row for part in parts for row in part.rows))
+        self._fields: dict[str, Field] = {field.name: field for field in rows}
         self.components: dict[str, Block] = {}
 
     def id(self, suffix: str) -> str:
@@ -61,10 +79,11 @@ class Form:
     def place(self, name: str, **options: Any) -> Component:
         """Put the field here in the layout; `options` go to the component besides the table's."""
         field = self._fields[name]
+        choices = {} if field.choices is None else {"choices": list(field.choices())}
         component = field.make(
             value=_first_value(field, *self._first),
             elem_id=self.id(field.suffix),
-            **{"label": field.label, **field.options, **options},
+            **{"label": field.label, **field.options, **choices, **options},
         )
         self.components[name] = component
         return component
@@ -105,7 +124,8 @@ class Form:
         `InvalidRequest` with a sentence."""
         on = {name: value for name, value in without_parts(values).items() if name.partition(".")[0] != "script"}
         on.pop("styles", None)
-        read = filled({name: value for name, value in on.items() if name not in (*_SEEDS, *_OPEN)})
+        own = {name: value for name, value in on.items() if _within(name, EXTRAS)}  # extensions know what may be empty
+        read = own | filled({name: value for name, value in on.items() if name not in {*_SEEDS, *_OPEN, *own}})
         read |= {name: _seed(on[name]) for name in _SEEDS if name in on}
         read |= {name: on[name] for name in _OPEN if name in on}
         return GenerationRequest.from_values(_varied(_nested(read)))
@@ -114,12 +134,15 @@ class Form:
         """What the components have to hold, by their places, so that the form asks for this request; what has a part's
         switch off is left out. The checkpoint, and what the form adopted besides, are the caller's."""
         values = _flat(asdict(request))
+        asked = getattr(request, OPERATIONS_PLACE, {})
+        values |= {f"{OPERATIONS_PLACE}.{name}": name in asked for name in map(_operation, self._fields) if name}
         if isinstance(request, GenerationRequest):
             resized = request.seed_resize or ()
             values |= {f"seed_resize.{side}": value for side, value in zip(_SIDES, resized, strict=False)}
             values["sampling.eta"] = request.sampling.eta
         for name, parts in SWITCHES.items():
             values[name] = any(_within(place, part) for place in values for part in parts)
+        values |= {name: part_of(name) in map(part_of, values) for name in self._fields if is_switch(name)}
         values |= {"seed": str(request.seed), "styles": []}  # a request has the final words
         if "variation.seed" in values:
             values["variation.seed"] = str(values["variation.seed"])
@@ -146,11 +169,27 @@ class Form:
 def without_parts(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values without the switches, and without those of a part that is switched off."""
     off = [part for name, parts in SWITCHES.items() if not values.get(name, True) for part in parts]
+    off += [part_of(name) for name, value in values.items() if is_switch(name) and not value]
     return {
         name: value
         for name, value in values.items()
         if name not in SWITCHES and not any(_within(name, part) for part in off)
     }
+
+
+def is_switch(name: str) -> bool:
+    """Whether a place is that of an extension's switch, ``extras.frame.enabled``."""
+    return _within(name, EXTRAS) and name.endswith(".enabled") and name.count(".") == 2
+
+
+def _operation(name: str) -> str:
+    """The operation whose switch a place is; empty for any other place."""
+    return name.partition(".")[2] if _within(name, OPERATIONS_PLACE) and name.count(".") == 1 else ""
+
+
+def part_of(name: str) -> str:
+    """Of a place among an extension's parameters that of all of them, ``extras.frame``; else the place itself."""
+    return ".".join(name.split(".")[:2]) if _within(name, EXTRAS) else name
 
 
 def filled(values: Mapping[str, Any], said: Callable[[str], str] = label) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from backend.errors import InvalidRequest, UserError
 from backend.grids.styled import with_styles
 from backend.imaging.upscale import NONE
 from backend.inputs import StoredInput
-from ui import canvas_tab, controls, scripts
+from ui import canvas_tab, controls, extension_fields, scripts
 from ui.canvas import canvas
 from ui.form import SHORT_EVENT, Form
 from ui.generate import Actions, Batch, Sender, remember
@@ -39,6 +39,7 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
                 start = gr.Button("Queue them all", elem_id="img2img_batch_generate", elem_classes="queue-all")
             controls.refiner(form)
             controls.advanced(page, app, form)
+            extension_fields.place(form)
             cost = scripts.place(app, form)
         canvas("img2img", "img2img_canvas", mask=False, box=False)
         live_view("img2img")

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from backend.app import App
-from ui import canvas_tab, controls, scripts
+from ui import canvas_tab, controls, extension_fields, scripts
 from ui.canvas import canvas
 from ui.form import Form
 from ui.generate import Actions, Sender, remember
@@ -32,6 +32,7 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
             _edges(form)
             controls.refiner(form)
             controls.advanced(page, app, form)
+            extension_fields.place(form)
             cost = scripts.place(app, form)
         canvas("inpaint", "inpaint_canvas")
         live_view("inpaint")

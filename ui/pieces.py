@@ -6,7 +6,7 @@ would be run. Scripts put values in as text.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -93,14 +93,15 @@ def png_info(elem_id: str) -> gr.HTML:
     return _drawn("png_info", elem_id)
 
 
-def script_cost(tab: str, listed: Sequence[str]) -> gr.HTML:
-    """What the script of a tab will cost, and the doors to its grids, drawn by ``scripts.js``; `listed` are the axes
-    that can be filled with all their choices. Its value is ``{"sentence"}`` or ``{"problem"}``."""
+def script_cost(tab: str, scripts: Sequence[Mapping[str, Any]], listed: Sequence[str], nothing: str) -> gr.HTML:
+    """What the script of a tab will cost, and the doors to its grids, drawn by ``scripts.js``; `scripts` are those of
+    the list and how their fields stand, `listed` the axes that can be filled with all their choices, `nothing` the name
+    of the one that is none. Its value is ``{"sentence"}`` or ``{"problem"}``."""
+    about = json.dumps({"tab": tab, "scripts": list(scripts), "listed": list(listed), "nothing": nothing})
     place = _drawn(
         "scripts",
         f"{tab}_script_cost",
-        f"{{ ...{json.dumps({'tab': tab, 'listed': list(listed)})}, props, watch, "
-        "estimate: (about) => trigger('estimate', about) }",
+        f"{{ ...{about}, props, watch, estimate: (about) => trigger('estimate', about) }}",
     )
     place.elem_classes = ["script-foot"]
     return place
@@ -126,6 +127,16 @@ def person_chip(elem_id: str) -> gr.HTML:
 def share_banner(elem_id: str) -> gr.HTML:
     """While a public link leads here: where it begins, when it ends, and a button that ends it now."""
     return _drawn("share_banner", elem_id)
+
+
+def extensions_banner(elem_id: str) -> gr.HTML:
+    """Where the extensions are others than when this window was opened: that it should be loaded anew."""
+    return _drawn("extensions_banner", elem_id)
+
+
+def extensions_tab(elem_id: str) -> gr.HTML:
+    """All extensions, drawn by ``extensions.js`` from what `backend.server.extensions` answers."""
+    return _drawn("extensions", elem_id)
 
 
 def prompt_chips(elem_id: str) -> gr.HTML:

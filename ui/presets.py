@@ -24,6 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hires": ("hires",),
         "picture": ("init",),
         "script": ("script",),
+        "extensions": ("extras",),
     }
 )
 

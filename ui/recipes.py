@@ -14,7 +14,7 @@ from backend.recipe_offer import offer, own_request
 from backend.request import GenerationRequest
 from backend.upscaling.request import UpscaleRequest
 from ui.fields import TO_SIZE
-from ui.form import SWITCHES, Form
+from ui.form import EXTRAS, SWITCHES, Form, is_switch, part_of
 from ui.origins import tab_of
 
 ALL, PROMPTS, BUT_THE_SEED = "all", "prompt", "but the seed"
@@ -82,6 +82,7 @@ def chosen(values: Mapping[str, Any], way: str) -> dict[str, Any]:
 def proposed(recipe: Recipe, found: Brought, form: Form, now: Mapping[str, Any]) -> dict[str, Any]:
     """What the dialog shows: `now` are the values that the form has."""
     on = {part for name, parts in SWITCHES.items() if found.values.get(name) is False for part in parts}
+    on |= {part_of(name) for name, value in found.values.items() if is_switch(name) and not value}
     order = [*_PROMPT_NAMES, "checkpoint", *form.names]
     rows = [
         {"name": name, "label": form.label(name), "now": _words(name, now.get(name)), "then": _words(name, value)}
@@ -146,6 +147,8 @@ def _counted(count: int) -> str:
 
 def _concerned(form: Form, place: str) -> list[str]:
     """The fields of a form that a place in a request decides: of a part that is there or not, all with its switch."""
+    if place.startswith(f"{EXTRAS}."):
+        return [name for name in form.names if name.startswith(f"{part_of(place)}.")]
     parts = [(switch, part) for switch, parts in SWITCHES.items() for part in parts]
     for switch, part in parts:
         if (place == part or place.startswith(f"{part}.")) and switch in form.names:

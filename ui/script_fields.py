@@ -1,90 +1,98 @@
 """The fields of the scripts: ways to many pictures from one form. None of them is a value of a request."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import gradio as gr
 
-from backend.grids.axes import AXES, NOTHING
-from backend.grids.grid import MARGIN_RANGE
-from backend.grids.matrix import JOINERS, PROMPTS
-from backend.grids.matrix import SCRIPT as MATRIX
-from backend.grids.plot import SCRIPT as PLOT
-from backend.grids.prompt_lines import PLACES
-from backend.grids.styled import NAME as STYLES
+from backend.errors import UserError
+from backend.grids.axes import Axis
+from backend.grids.scripts import NONE, Offered
+from ui.extension_fields import rows
 from ui.fields import Field
 
-NONE, LINES = "None", "Prompts from file or textbox"
-SCRIPTS = (NONE, MATRIX, LINES, PLOT)
-LETTERS = "xyz"
-VALUES_HINT = "1, 3, 8 · 1-10 (+2) · 1-10 [5]"
+LIST = "script"  # the field of the list, and what the names of all others begin with
 
 
-def _field(name: str, suffix: str, said: str, make: Any, value: Any, **options: Any) -> Field:
-    """`name` is that of the script's own value; ids are AUTOMATIC1111's, behind the tab's name."""
-    return Field(name=f"script.{name}", suffix=suffix, make=make, default=lambda _: value, options=options, said=said)
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    """A field of a script, and what it says of how it stands in the form (see `backend.extension_api.Script`)."""
+
+    name: str
+    field: Field
+    hints: Mapping[str, Any]
 
 
-def _flag(name: str, suffix: str, said: str, *, on: bool = False) -> Field:
-    return _field(name, suffix, said, gr.Checkbox, on)
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A script of a tab, its fields in their order, and what is wrong where they cannot be shown."""
+
+    id: str
+    title: str
+    hint: str = ""
+    grid: bool = False
+    stands: tuple[Stand, ...] = field(default=())
+    problem: str = ""
+
+    @property
+    def lines(self) -> Iterator[tuple[str, list[Stand]]]:
+        """The fields line by line: those of one row stand together, under its name."""
+        numbered = [(str(each.hints.get("row", "")), each) for each in self.stands]
+        alone = iter(range(len(numbered)))
+        for (row, _), found in groupby(numbered, key=lambda each: (each[0], "" if each[0] else next(alone))):
+            yield row, [stand for _, stand in found]
+
+    def place(self, name: str) -> str:
+        """The name of a field among the values of the form."""
+        return f"{LIST}.{self.id}.{name}"
 
 
-def _axis(letter: str) -> tuple[Field, Field]:
-    kinds = [*(axis.name for axis in AXES), STYLES]
-    kind = "Seed" if letter == "x" else NOTHING
-    return (
-        _field(f"{letter}_type", f"xyz_plot_{letter}_type", f"{letter.upper()} type", gr.Dropdown, kind, choices=kinds),
-        _field(
-            f"{letter}_values",
-            f"xyz_plot_{letter}_values",
-            f"{letter.upper()} values",
-            gr.Textbox,
-            "",
-            lines=1,
-            max_lines=4,
-            placeholder=VALUES_HINT,
-        ),
-    )
+def shown_scripts(offered: Sequence[Offered], axes: Sequence[Axis]) -> tuple[Shown, ...]:
+    """What a tab shows of its scripts; `axes` are those that a field for one offers."""
+    return tuple(_shown(each, [axis.name for axis in axes]) for each in offered)
 
 
-_MARGINS: dict[str, Any] = {"minimum": MARGIN_RANGE[0], "maximum": MARGIN_RANGE[1], "step": 2, "buttons": []}
-SCRIPT_FIELDS = (
-    Field(
-        name="script",
+def script_fields(scripts: Sequence[Shown]) -> tuple[Field, ...]:
+    """The list, and the fields of all scripts that stand in it."""
+    choices = [NONE, *(each.title for each in scripts)]
+    first = Field(
+        name=LIST,
         suffix="script_list",
         make=gr.Dropdown,
         default=lambda _: NONE,
-        options={"choices": list(SCRIPTS)},
+        options={"choices": choices},
         said="Script",
-    ),
-    *(field for letter in LETTERS for field in _axis(letter)),
-    _flag("legend", "xyz_plot_draw_legend", "Draw legend", on=True),
-    _flag("keep_random", "xyz_plot_no_fixed_seeds", "Keep -1 for seeds"),
-    *(_flag(f"vary_{x}", f"xyz_plot_vary_seeds_{x}", f"Vary seeds for {x.upper()}") for x in LETTERS),
-    _flag("sub_grids", "xyz_plot_include_sub_grids", "Include sub grids"),
-    _field("margin", "xyz_plot_margin_size", "Grid margins (px)", gr.Slider, 0, **_MARGINS),
-    _field("matrix_prompt", "prompt_matrix_prompt_type", "Prompt", gr.Radio, PROMPTS[0], choices=list(PROMPTS)),
-    _field("matrix_joiner", "prompt_matrix_variations_delimiter", "Joined by", gr.Radio, "comma", choices=[*JOINERS]),
-    _flag("matrix_at_start", "prompt_matrix_put_at_start", "Parts stand at the start of the prompt"),
-    _flag("matrix_seeds", "prompt_matrix_different_seeds", "Another seed for each picture"),
-    _field("matrix_margin", "prompt_matrix_margin_size", "Grid margins (px)", gr.Slider, 0, **_MARGINS),
-    _field(
-        "lines",
-        "prompts_from_file_or_textbox_prompt_txt",
-        "Prompts, one a line",
-        gr.Textbox,
-        "",
-        lines=4,
-        max_lines=14,
-        placeholder="a red boat\n--prompt a blue boat --steps 12",
-    ),
-    _flag("lines_iterate", "prompts_from_file_or_textbox_checkbox_iterate", "Count the seed up with every line"),
-    _flag("lines_same", "prompts_from_file_or_textbox_checkbox_iterate_batch", "The same random seed for all lines"),
-    _field(
-        "lines_place",
-        "prompts_from_file_or_textbox_prompt_position",
-        "Lines go to the prompt's",
-        gr.Radio,
-        PLACES[0],
-        choices=list(PLACES),
-    ),
-)
+    )
+    return (first, *(stand.field for each in scripts for stand in each.stands))
+
+
+def _shown(offered: Offered, axes: Sequence[str]) -> Shown:
+    script = offered.script
+    shown = Shown(id=offered.id, title=script.title, hint=script.hint, grid=script.grid)
+    try:
+        made = rows(script.kind, f"{LIST}.{offered.id}", f"script_{offered.id}")
+    except UserError as error:
+        return replace(shown, problem=str(error))
+    schema = offered.schema
+    stands = []
+    for row in made:
+        name = row.name.rpartition(".")[2]
+        hints = schema[name]
+        stands.append(Stand(name=name, field=_as_hinted(row, hints, axes), hints=hints))
+    return replace(shown, stands=tuple(stands))
+
+
+def _as_hinted(row: Field, hints: Mapping[str, Any], axes: Sequence[str]) -> Field:
+    if "first" in hints:
+        row = replace(row, default=lambda _: hints["first"])
+    if hints.get("axis"):
+        return replace(row, make=gr.Dropdown, options={"choices": list(axes)})
+    if hints.get("segments"):
+        return replace(row, make=gr.Radio)
+    if hints.get("file"):
+        return replace(row, options={**row.options, "max_lines": 14})
+    if hints.get("fill"):
+        return replace(row, options={**row.options, "lines": 1, "max_lines": 4})
+    return row

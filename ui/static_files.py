@@ -13,6 +13,7 @@ STYLES = (
     *("models", "models_bar", "models_card", "models_drawer", "models_panels", "models_lists", "prompt_chips"),
     *("prompt_comfort", "canvas", "canvas_tools", "canvas_proposals", "compare", "painted"),
     *("sheet", "recipe_words", "recipes", "png_info", "scripts", "grid_sheet"),
+    *("extensions", "extension_parts"),
 )
 BASE = ROUTE.lstrip("/")  # relative: it works below a proxy's path too
 # Linked, not given to Gradio as `css_paths`: it rewrites selectors, and breaks lists in :is() and what follows `body`.
@@ -22,6 +23,11 @@ HEAD = "".join(
         f'<script type="module" src="{BASE}/main.js"></script>',
     ]
 )
+
+
+def head(stamp: str) -> str:
+    """What stands in the head of a page that was made of the extensions with this stamp."""
+    return f'<meta name="atelier-extensions" content="{stamp}">{HEAD}'
 
 
 def read(name: str) -> str:

@@ -8,7 +8,7 @@ from backend.app import App
 from backend.errors import InvalidRequest
 from backend.imaging.upscale import NONE
 from backend.init_image import LATENT_UPSCALERS, HiresFix
-from ui import controls, scripts
+from ui import controls, extension_fields, scripts
 from ui.form import SHORT_EVENT, Form
 from ui.generate import Actions, Sender, remember
 from ui.pieces import hint, live_view, told
@@ -26,10 +26,11 @@ def build(page: gr.Blocks, app: App, form: Form, sender: Sender) -> Actions:
             _hires(page, app, form)
             controls.refiner(form)
             controls.advanced(page, app, form)
+            extension_fields.place(form)
             cost = scripts.place(app, form)
         live_view("txt2img")
 
-    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, values, form.request))
+    sender.tie(form, buttons.generate, buttons.message, lambda values: scripts.asked(app, form, values, form.request))
     scripts.tell_cost(app, form, form.request, cost)
     remember(page, form)
     return buttons

@@ -17,7 +17,6 @@ from backend.grids.grid import Side
 from backend.grids.grids import WAITING, CellState
 from backend.grids.request import GridRequest
 from backend.jobs import Job
-from backend.prompt.choices import has_choices
 from backend.sampling_options import LARGEST_SEED
 from backend.server.json_door import JsonRoute, Order, order, said
 from backend.server.owner import owner_of
@@ -110,13 +109,10 @@ def _choices(routes: APIRouter, app: App) -> None:
             prompts = app.styles.applied(typed.styles, typed.prompt, typed.negative_prompt)
         except UserError:  # one that is gone is said when it is used
             prompts = (typed.prompt, typed.negative_prompt)
-        found = app.wildcards.samples(*prompts, seed=_seed(typed.seed), count=SHOWN) if _open(prompts) else []
+        words = app.wildcards
+        found = words.samples(*prompts, seed=_seed(typed.seed), count=SHOWN) if words.open(*prompts) else []
         rows = [{"seed": str(each.seed), "prompt": each.prompt, "negative": each.negative_prompt} for each in found]
         return said(request, {"samples": rows})
-
-
-def _open(prompts: tuple[str, str]) -> bool:
-    return any(map(has_choices, prompts))
 
 
 def _seed(text: str) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.server.arrival import Arrival, can_change_code
@@ -68,18 +69,20 @@ class Guard:
         doorkeeper: Doorkeeper | None = None,
         link: SharedLink | None = None,
     ):
-        """`app` has its routes: they are read once, with the first request."""
+        """`app` has its routes: they are read with the first request, and again when there are others."""
         self._app = app
         self._policy = policy or Policy()
         self._doorkeeper = doorkeeper or Doorkeeper()
         self._link = link
         self._table: RouteTable | None = None
+        self._read: tuple[BaseRoute, ...] = ()
 
     @property
     def table(self) -> RouteTable:
-        """All routes behind the guard."""
-        if self._table is None:
-            self._table = RouteTable(getattr(self._app, "routes", ()))
+        """All routes behind the guard. Those of extensions come and go as a whole, at the top of the list."""
+        routes = tuple(getattr(self._app, "routes", ()))
+        if self._table is None or routes != self._read:
+            self._read, self._table = routes, RouteTable(routes)
         return self._table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,8 @@ To the window, as JSON text:
   twice a second
 * ``{"type": "works", "works": [...], "downloads": [...]}`` what is fetched, converted and merged, at most five times a
   second
+* ``{"type": "extensions", "stamp": "...", "revision": n, "works": [...]}`` which extensions are on, as a word that is
+  another one when a page made now would be another one, and their background jobs
 * ``{"type": "problem", "message": ...}`` the sentence that answers an order which could not be followed
 * ``{"type": "alive"}`` nothing happened for a while
 
@@ -36,8 +38,10 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from backend.app import App
 from backend.errors import InvalidRequest, UserError
 from backend.events import ENDINGS, Failed, ImageReady, Loading, Notice, Progress
+from backend.extensions.offered import stamp_of
 from backend.grids.request import GridRequest
 from backend.jobs import Job
+from backend.server.extension_cards import works as extension_works
 from backend.server.model_works import works
 from backend.server.owner import owner_of, require
 from backend.server.risks import risk
@@ -57,11 +61,12 @@ class News(Flag):
     PROGRESS = auto()
     MODELS = auto()
     WORKS = auto()
+    EXTENSIONS = auto()
 
 
-EVERYTHING = News.STATUS | News.JOBS | News.PROGRESS | News.MODELS | News.WORKS
+EVERYTHING = News.STATUS | News.JOBS | News.PROGRESS | News.MODELS | News.WORKS | News.EXTENSIONS
 # Seconds between two messages about what can change many times in one.
-PAUSES = {News.MODELS: 0.5, News.WORKS: 0.2}
+PAUSES = {News.MODELS: 0.5, News.WORKS: 0.2, News.EXTENSIONS: 0.2}
 
 
 def router(app: App) -> APIRouter:
@@ -84,22 +89,27 @@ class Channel:
         self._app = app
         self._windows: set[Window] = set()
         self._previews: dict[str, bytes] = {}
+        self._stamp = ""
         app.queue.subscribe(self._on_job)
         app.status.subscribe(lambda: self._note(News.STATUS))
         app.overview.subscribe(lambda: self._note(News.MODELS))
         app.chores.subscribe(lambda: self._note(News.WORKS))
         app.downloads.subscribe(lambda: self._note(News.WORKS))
+        app.extensions.works.subscribe(lambda: self._note(News.EXTENSIONS))
 
     async def serve(self, socket: WebSocket) -> None:
         """Tell one window everything until it goes away."""
         await socket.accept()
+        if not self._stamp:  # now, and not before there was a page: that is made anew first, and told of afterwards
+            self._stamp = stamp_of(self._app.extensions.active())
+            self._app.extensions.subscribe(self._on_extensions)
         try:
             owner = owner_of(socket)
         except UserError as error:
             await socket.send_text(_problem(str(error)))
             await socket.close(POLICY_VIOLATION)
             return
-        window = Window(socket, owner, self._app, self._previews.get)
+        window = Window(socket, owner, self._app, self._previews.get, self._extensions)
         self._windows.add(window)
         try:
             await window.serve()
@@ -118,6 +128,14 @@ class Channel:
             if window.owner == job.owner or news is News.JOBS:  # the places in line are everybody's
                 window.note(news)
 
+    def _on_extensions(self) -> None:
+        self._stamp = stamp_of(self._app.extensions.active())
+        self._note(News.EXTENSIONS)
+
+    def _extensions(self) -> dict[str, Any]:
+        revision = self._app.extensions.revision
+        return {"type": "extensions", "stamp": self._stamp, "revision": revision, "works": extension_works(self._app)}
+
     def _note(self, news: News) -> None:
         for window in tuple(self._windows):
             window.note(news)
@@ -126,11 +144,19 @@ class Channel:
 class Window:
     """One open page. What it is told is read off the jobs when it is sent, so it is never older than it must be."""
 
-    def __init__(self, socket: WebSocket, owner: str, app: App, preview: Callable[[str], bytes | None]):
+    def __init__(
+        self,
+        socket: WebSocket,
+        owner: str,
+        app: App,
+        preview: Callable[[str], bytes | None],
+        extensions: Callable[[], dict[str, Any]],
+    ):
         self.owner = owner
         self._socket = socket
         self._app = app
         self._preview = preview
+        self._extensions = extensions
         self._loop = asyncio.get_running_loop()
         self._news = EVERYTHING
         self._due: set[News] = set()
@@ -196,6 +222,8 @@ class Window:
             if News.WORKS in news:
                 # Not on the loop: the list is locked while the disk is written to.
                 await self._tell_of(News.WORKS, {"type": "works", **await asyncio.to_thread(works, self._app)})
+            if News.EXTENSIONS in news:
+                await self._tell_of(News.EXTENSIONS, self._extensions())
 
     async def _tell_of(self, news: News, message: dict[str, Any]) -> None:
         self._told_at[news] = self._loop.time()

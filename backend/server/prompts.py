@@ -28,7 +28,6 @@ from backend.server.owner import owner_of
 from backend.server.risks import risk
 from backend.server.suggestions import Sign, Suggestions
 from backend.styles import Styles
-from backend.tags import TagLists
 
 LONGEST_TYPED = 200
 MOST_PROMPTS = 200  # of the history in an answer
@@ -62,7 +61,6 @@ def router(app: App) -> APIRouter:
     suggestions = Suggestions(
         overview=app.overview,
         catalog=app.catalog,
-        tags=TagLists(app.options.data_dir / "tags"),
         wildcards=app.wildcards.names,
         styles=app.styles.all,
     )
@@ -88,6 +86,7 @@ def router(app: App) -> APIRouter:
                 styled=styled,
                 comma_backtrack=typed.comma_backtrack,
                 literal=typed.emphasis == "None",
+                plain=app.wildcards.plain,
             )
             answer[name] = _proof(text, proof, app.wildcards.problems(text))
         return said(request, answer)

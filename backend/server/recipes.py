@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from backend.app import App
+from backend.extensions.extras import here
 from backend.infotext.recipe import Recipe, read_recipe
 from backend.presets import Preset
 from backend.recipe_offer import offer, to_values
@@ -77,7 +78,7 @@ def router(app: App) -> APIRouter:
 
 def _about(app: App, recipe: Recipe) -> dict[str, Any]:
     """What of a recipe no form takes."""
-    offered = offer(recipe, app.catalog)
+    offered = offer(recipe, app.catalog, here(app.extensions.active()))
     return {
         "not_applied": [asdict(each) for each in offered.not_applied],
         "missing": [asdict(each) for each in offered.missing],

@@ -104,6 +104,12 @@ def declare_all(routes: Iterable[BaseRoute], rules: Mapping[str, Rule]) -> None:
         declared(rules.get(_path(route), CLOSED))(source)
 
 
+def declare_every(routes: Iterable[BaseRoute], rule: Rule) -> None:
+    """Give all these routes one rule."""
+    for route in _flat(routes):
+        declared(rule)(getattr(route, "original_route", route))
+
+
 def _rows(routes: Iterable[BaseRoute], prefix: str, above: Rule | None) -> Iterator[Row]:
     for route in _flat(routes):
         path, rule = prefix + _path(route), _rule(route) or above

@@ -1,4 +1,4 @@
-"""What the words that are being typed into a prompt may become: LoRAs, embeddings, wildcards, styles and tags."""
+"""What the words that are being typed into a prompt may become: LoRAs, embeddings, wildcards and styles."""
 
 import re
 import threading
@@ -14,23 +14,21 @@ from backend.model_manager.inventory.record import ModelRecord
 from backend.name_search import BEGINS_A_WORD, EXACT, NameSearch
 from backend.server.model_cards import cards
 from backend.styles import Style
-from backend.tags import Tag, TagLists
 
 MOST = 24
 LONGEST_NAME = 6  # words of a name that are tried, from the last one back
 FEWEST_SIGNS = 2  # of a name without a sign before it
-UNITS = ((1_000_000, "M"), (1000, "k"))
 
 Sign = Literal["<", "__", ""]
-What = Literal["lora", "embedding", "wildcard", "style", "tag"]
+What = Literal["lora", "embedding", "wildcard", "style"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
     """A row of the list: its `label`, a quiet `note`, and the `text` that takes the place of what was typed.
 
-    `words` are a LoRA's trigger words, `type` is a tag's; `fits` says whether it goes with the checkpoint. A style goes
-    into both prompts by its label.
+    `words` are a LoRA's trigger words; `fits` says whether it goes with the checkpoint, `rank` how well its name fits
+    what was typed (`name_search`). A style goes into both prompts by its label.
     """
 
     what: What
@@ -38,8 +36,8 @@ class Suggestion:
     text: str
     note: str = ""
     words: str = ""
-    type: int = 0
     fits: bool = True
+    rank: int = EXACT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +57,12 @@ class Suggestions:
         *,
         overview: Overview,
         catalog: Catalog,
-        tags: TagLists,
         wildcards: Callable[[], Iterable[str]],
         styles: Callable[[], Iterable[Style]],
     ):
         """`wildcards` gives their names without the underscores, in order."""
         self._overview = overview
         self._catalog = catalog
-        self._tags = tags
         self._wildcards = wildcards
         self._styles = styles
         self._lock = threading.Lock()
@@ -100,9 +96,8 @@ class Suggestions:
             style = styles[hit.what]
             row = Suggestion(what="style", label=style.name, text="", note=style.prompt or style.negative_prompt)
             named.append((hit.rank, row))
-        rows = [(rank, row) for rank, row in named if rank <= BEGINS_A_WORD]
-        rows += [(rank, _tag_row(tag, name)) for tag, name, rank in self._tags.find(typed, most=MOST)]
-        return [row for _, row in sorted(rows, key=lambda each: (not each[1].fits, each[0]))[:MOST]]
+        rows = [replace(row, rank=rank) for rank, row in named if rank <= BEGINS_A_WORD]
+        return sorted(rows, key=lambda row: (not row.fits, row.rank))[:MOST]
 
     def _of_models(self, kind: What, typed: str, checkpoint: str) -> Iterator[tuple[int, Suggestion]]:
         """LoRAs or embeddings with how well they fit what was typed; the first ones where that is nothing."""
@@ -152,16 +147,3 @@ def _wildcards_for(typed: str, names: Iterable[str]) -> Iterator[Suggestion]:
         ]
     for name in found:
         yield Suggestion(what="wildcard", label=name, text=f"__{name}__")
-
-
-def _tag_row(tag: Tag, name: str) -> Suggestion:
-    note = " · ".join(filter(None, (name if name != tag.name else "", _count(tag.count))))
-    return Suggestion(what="tag", label=tag.name, text=tag.text, note=note, type=tag.type)
-
-
-def _count(count: int) -> str:
-    """A number as one reads it in passing: 950, 30k, 4.3M; empty for none."""
-    for unit, letter in UNITS:
-        if count >= unit:
-            return f"{count / unit:.1f}".removesuffix(".0") + letter
-    return str(count or "")

@@ -31,6 +31,23 @@ export interface EventMessage {
 
 export type EventView = QueuedView | StartedView | LoadingView | NoticeView | StepView | MadeView | EndedView;
 
+/** The extensions that are on, in the order of their turns. */
+export interface ExtensionList {
+  extensions: Array<ExtensionView>;
+}
+
+/** An extension that is on. */
+export interface ExtensionView {
+  /** What `extras` of a request call it. */
+  id: string;
+  title: string;
+  version: string;
+  /** The tabs of the page in which its parameters stand. */
+  tabs: Array<string>;
+  /** The JSON schema of its values in `extras`; nothing where it has none and takes part by itself. */
+  parameters: { [name: string]: unknown } | null;
+}
+
 /**
  * What to make. Frozen: whoever wants another one makes it with `dataclasses.replace`.
  * Widths and heights are pixels; `seed` -1 means "choose one", which happens once, at the door (`resolved`).
@@ -39,7 +56,8 @@ export type EventView = QueuedView | StartedView | LoadingView | NoticeView | St
  * where the second pass has another checkpoint: each then has what lies beside it), or `OWN_VAE`.
  * `init` is the picture that img2img and inpainting begin with: what is generated is `width` x `height` all the same,
  * and brought there and back; where the picture is upscaled in tiles, it is one tile. `hires` makes the pictures of
- * the words once more, larger. `template` is what the words were drawn from, where they were.
+ * the words once more, larger. `template` is what the words were drawn from, where they were. `extras` are the values
+ * of the extensions that are to take part, by their ids and names: fixed, and exact once they were at the door.
  * Making one checks every value; a wrong one raises `InvalidRequest` with a sentence.
  */
 export interface GenerationRequest {
@@ -97,6 +115,8 @@ export interface GenerationRequest {
   comma_backtrack?: number;
   /** Template */
   template?: Template | null;
+  /** Extensions */
+  extras?: { [name: string]: { [name: string]: unknown } };
 }
 
 /** The drawing of a grid, which the page has asked for: its pictures are jobs of their own before it. */
@@ -113,7 +133,8 @@ export interface GridView {
  * How the negative prompt takes part.
  * Below the noise level `ngms` it is left out of every other evaluation, or with `ngms_all_steps` of all; and also
  * during the first share of the steps, `skip_early`. `rescale` is phi of Lin et al. 2023, section 3.4. `pad_conds`
- * makes prompts of different lengths equally long.
+ * makes prompts of different lengths equally long. `method` is how both guesses become one: a name in
+ * `backend.sampling.guidance`.
  */
 export interface Guidance {
   /** Negative Guidance minimum sigma */
@@ -126,6 +147,8 @@ export interface Guidance {
   rescale?: number;
   /** Pad conds */
   pad_conds?: boolean;
+  /** Guidance method */
+  method?: string;
 }
 
 /**
@@ -582,7 +605,8 @@ export interface TiledUpscale {
  * `inputs` are names in `Inputs`. Of the second upscaler's result as much shows as `visibility_2` says, 0 to 1. With
  * `width` and `height` both 0 the size follows from `scale`, with no side longer than `max_side` unless that is 0;
  * else pictures are enlarged to cover width x height, of which one may be 0 for what the ratio gives, and, with
- * `crop`, cut to it. With `keep_metadata` what the original says of itself stands in the result too.
+ * `crop`, cut to it. `operations` are done to the result, in the order of their names, each with its parameters: see
+ * `backend.upscaling.operations`. With `keep_metadata` what the original says of itself stands in the result too.
  */
 export interface UpscaleRequest {
   /** Pictures */
@@ -605,6 +629,8 @@ export interface UpscaleRequest {
   crop?: boolean;
   /** Keep metadata */
   keep_metadata?: boolean;
+  /** Operations */
+  operations?: { [name: string]: { [name: string]: unknown } };
 }
 
 /** How far the first noise is from the seed's towards that of a second `seed`, of which -1 means "choose one". */
@@ -635,6 +661,7 @@ export interface Operations {
   "GET /api/v2/samplers": { body: undefined; answer: NamedList };
   "GET /api/v2/schedules": { body: undefined; answer: NamedList };
   "GET /api/v2/upscalers": { body: undefined; answer: NamedList };
+  "GET /api/v2/extensions": { body: undefined; answer: ExtensionList };
   "POST /api/v2/inputs": { body: Blob; answer: InputView };
   "PUT /api/v2/inputs/{sha256}": { body: Blob; answer: InputView };
   "GET /api/v2/inputs/{sha256}": { body: undefined; answer: InputView };

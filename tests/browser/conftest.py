@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from backend.app import App, Options
 from backend.paths import ROOT
-from backend.server import grids, inputs, live, models, pictures, prompts, recipes
+from backend.server import extension_routes, extensions, grids, inputs, live, models, pictures, prompts, recipes
 from backend.server.doorkeeper import Doorkeeper
 from backend.server.guard import Guard
 from tests.scripted import ScriptedWorker
@@ -123,6 +123,8 @@ class Studio:
         web.include_router(prompts.router(self.app))
         web.include_router(recipes.router(self.app))
         web.include_router(grids.router(self.app))
+        web.include_router(extensions.router(self.app))
+        extension_routes.attach(web, self.app)
         guard = Guard(mount(web, self.app), doorkeeper=doorkeeper)
         self._server = uvicorn.Server(uvicorn.Config(guard, port=0, log_level="warning", ws="websockets-sansio"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

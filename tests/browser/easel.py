@@ -28,6 +28,7 @@ class Easel:
         web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         web.add_api_route("/atelier/inputs", self._put, methods=["POST"])
         web.add_api_route("/atelier/pictures/{name}", self._picture)
+        web.add_api_route("/atelier/extensions/slots", no_extensions)
         web.mount(ROUTE, PageFiles())
         page = gr.mount_gradio_app(
             web, self._page(), path="/", theme=theme(), head=STYLED, footer_links=[], run_history=False, pwa=False
@@ -79,6 +80,11 @@ class Easel:
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(10)
+
+
+def no_extensions() -> dict[str, list[str]]:
+    """What the page is told where none is on."""
+    return {name: [] for name in ("modules", "gallery", "cards", "canvas", "pages")}
 
 
 def png(image: Image.Image) -> bytes:

@@ -54,6 +54,7 @@ const ICONS = {
   outpaint: "M5.5 5.5h5v5h-5ZM2.5 5V2.5H5M11 2.5h2.5V5M13.5 11v2.5H11M5 13.5H2.5V11",
   enlarge: "M2.5 9h4.5v4.5H2.5ZM5 6.5v-4h8.5V11h-4M8.5 7.5l2.5-2.5M8.800 5H11v2.2",
   cells: "M2.5 2.5h4.5v4.5h-4.5ZM9 2.5h4.5v4.5h-4.5ZM2.5 9h4.5v4.5h-4.5ZM9 9h4.5v4.5h-4.5Z",
+  extension: "M6 4.3V4a1.6 1.6 0 0 1 3.2 0v.3h2.8v2.8h.3a1.6 1.6 0 0 1 0 3.2h-.3v2.9H3.3V4.3Z",
   more: "M3.5 8v.1M8 8v.1M12.5 8v.1",
 };
 

@@ -86,7 +86,9 @@ export class Lightbox {
   /** All but the comparison lead away from here. */
   #steps() {
     const buttons = stepButtons(() => this.#picture, { className: "wish", done: (sentence) => this.#acts.tell(sentence) });
-    for (const button of buttons) button.addEventListener("click", () => button.dataset.step === "compare" || this.#dialog.close());
+    for (const button of buttons.filter(({ dataset }) => dataset.step && dataset.step !== "compare")) {
+      button.addEventListener("click", () => this.#dialog.close());
+    }
     return buttons;
   }
 

@@ -1,6 +1,7 @@
 // Begins with the page: what belongs to the document as a whole.
 import { applyAppearance } from "./appearance.js";
 import { studio } from "./studio.js";
+import "./extension_host.js";
 import "./folded.js";
 import "./form.js";
 import "./keys.js";

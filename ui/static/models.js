@@ -1,6 +1,8 @@
 // The Models tab: ties shelves, grid, drawer and panels together.
 
-import { icon, say } from "./elements.js";
+import { element, icon, say } from "./elements.js";
+import { CardPage } from "./extension_cards.js";
+import { slots } from "./extension_slots.js";
 import { AddPanel } from "./models_add.js";
 import { Cards } from "./models_card.js";
 import { Details } from "./models_details.js";
@@ -68,6 +70,7 @@ class Tab {
     this.grid = new Grid(root.querySelector(".grid"), this.#parts());
     showWorks(root.querySelector(".main > .works"), (work) => work.kind === "convert");
     chips(root.querySelector(".in-prompt .chips"), (number) => (root.querySelector(".in-prompt").hidden = number === 0));
+    slots.then(({ pages }) => this.#pages(pages));
     this.#bar();
     this.#listen();
     models.watch();
@@ -154,6 +157,18 @@ class Tab {
     }
     this.render();
     this.#toTop();
+  }
+
+  /** Pages of cards that extensions have: panels of their own, below the shelves. */
+  #pages(pages) {
+    for (const slot of pages) {
+      const name = `${slot.id} ${slot.number}`;
+      const place = element("div", { className: "panel", hidden: true, data: { panel: name } });
+      this.#root.querySelector(".main").append(place);
+      this.#panels[name] = new CardPage(place, slot);
+    }
+    this.side.addPages(pages);
+    this.render();
   }
 
   #clear() {

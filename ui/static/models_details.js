@@ -2,6 +2,7 @@
 
 import { copyText } from "./clipboard.js";
 import { element, iconButton, say } from "./elements.js";
+import { modelActs } from "./extension_slots.js";
 import { picture, warmth } from "./models_card.js";
 import { attempt, button, complain, complaint, textInput } from "./models_forms.js";
 import { notesForm, typeForm } from "./models_notes.js";
@@ -140,6 +141,7 @@ export class Details {
       const unload = button("Unload", async () => (await order("unload"), models.loadState()), { className: "unload" });
       row.append(keep, unload);
     }
+    row.append(...modelActs(model).map(({ title, run }) => button(title, run, { sign: "extension" })));
     row.append(button("Use last picture as preview", () => this.#preview(), { className: "preview" }));
     if (models.local) row.append(button("Move to trash", () => this.#trash(), { sign: "trash", className: "trash" }));
     return row;

@@ -32,6 +32,27 @@ export class Side {
     root.querySelector(".panels").append(...panels);
   }
 
+  /** Pages of cards that extensions have. */
+  addPages(pages) {
+    const buttons = pages.map(({ id, number, title, extension }) =>
+      element(
+        "button",
+        {
+          type: "button",
+          className: "entry",
+          title: extension,
+          data: { panel: `${id} ${number}` },
+          onclick: () => this.#acts.panel(`${id} ${number}`),
+        },
+        icon("cells"),
+        element("span", { className: "words", textContent: title }),
+        element("span", { className: "count" }),
+      ),
+    );
+    this.#root.querySelector(".pages").append(...buttons);
+    this.#root.querySelector(".pages").hidden = buttons.length === 0;
+  }
+
   render({ shelf, folder, panel }) {
     const found = counts(models.list);
     const rows = SHELVES.flatMap(({ name, title }) => [

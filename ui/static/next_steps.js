@@ -3,6 +3,7 @@
 import { canvasOf } from "./canvas/canvas.js";
 import { compare } from "./compare.js";
 import { element, icon, iconButton } from "./elements.js";
+import { pictureActs } from "./extension_slots.js";
 import { before, originOf } from "./origins.js";
 import { filesOf } from "./picture_files.js";
 import { goTo } from "./tabs.js";
@@ -52,9 +53,10 @@ async function go(step, picture, done) {
   }
 }
 
-/** Buttons for all steps; `of()` is the picture that is meant. `done(sentence)` is told of what cannot be seen. */
+/** Buttons for all steps, and a place for those of extensions; `of()` is the picture that is meant. `done(sentence)` is
+ * told of what cannot be seen. */
 export function stepButtons(of, { className = "step", done = () => {} } = {}) {
-  return STEPS.map((step) =>
+  const own = STEPS.map((step) =>
     element(
       "button",
       {
@@ -69,6 +71,7 @@ export function stepButtons(of, { className = "step", done = () => {} } = {}) {
       element("span", { textContent: step.title }),
     ),
   );
+  return [...own, pictureActs(of, className)];
 }
 
 /** Show only the buttons that there is something to do for. */
@@ -88,15 +91,12 @@ let told = () => {};
 function build() {
   const buttons = stepButtons(() => meant, { className: "item", done: (sentence) => told(sentence) });
   menu = element("div", { className: "step-menu", popover: "auto", attributes: { role: "menu", "aria-label": "Next steps" } }, ...buttons);
-  for (const button of buttons) {
-    button.setAttribute("role", "menuitem");
-    button.addEventListener("click", () => menu.hidePopover());
-  }
+  menu.addEventListener("click", ({ target }) => target.closest("button") && menu.hidePopover());
   menu.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const shown = buttons.filter(({ hidden }) => !hidden);
+    const shown = [...menu.querySelectorAll("button:not([hidden])")];
     shown.at((shown.indexOf(document.activeElement) + step) % shown.length).focus();
   });
   document.body.append(menu);
@@ -113,6 +113,7 @@ function open(button, picture, done) {
   if (!menu) build();
   [meant, told] = [picture, done];
   renewSteps(menu, picture);
+  for (const button of menu.querySelectorAll("button")) button.setAttribute("role", "menuitem");
   menu.showPopover();
   const at = button.getBoundingClientRect();
   const { width, height } = menu.getBoundingClientRect();

@@ -18,6 +18,7 @@ const GROUPS = [
   ["models", "Checkpoint, VAE, refiner", false],
   ["seed", "Seed", false],
   ["script", "Script", false],
+  ["extensions", "Extensions", false],
 ];
 
 class PresetsSheet {

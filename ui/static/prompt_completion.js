@@ -1,5 +1,5 @@
 // What is being typed into a prompt, completed: LoRAs behind <, wildcards behind __, and embeddings, LoRAs, styles and
-// tags by their names. Ctrl Space asks for it; otherwise it comes while one types, and goes when nothing fits.
+// what extensions offer, such as tags, by their names. Ctrl Space asks for it; otherwise it comes while one types, and goes when nothing fits.
 //
 // Enter is the text's own until a row was chosen with the arrows; Tab takes the first one. Behind a sign the first row is
 // chosen from the start.
@@ -14,6 +14,7 @@ import { complain } from "./wishes.js";
 const PAUSE = 60; // milliseconds
 const LONGEST = 200; // characters that are sent
 const MOST_AT_ONCE = 4; // characters that one key gives; more are pasted
+const MOST_ROWS = 24;
 const TYPES = new Set(["insertText", "insertCompositionText"]);
 const WORDS = { lora: "LoRA", embedding: "embedding", wildcard: "wildcard", style: "style", tag: "" };
 const MARGIN = 8; // to the window's edges
@@ -36,6 +37,42 @@ export function typingAt(text, caret) {
     return { sign, before: sign ? before.slice(0, LONGEST) : before.slice(-LONGEST) };
   }
   return null;
+}
+
+const completers = [];
+
+/**
+ * Let an extension offer words too. `find({sign, before, negative, signal})` gives {typed, rows} or a promise of it: `typed`
+ * is the end of `before` that the rows are for, a row is {what, label, text, note, type, fits, rank}. One that fails is left
+ * out from then on, and `failed(error)` told. Returns the function that takes it away.
+ */
+export function addCompleter(find, failed = () => {}) {
+  const one = { find, failed };
+  completers.push(one);
+  return () => completers.includes(one) && completers.splice(completers.indexOf(one), 1);
+}
+
+async function answerOf(one, typing) {
+  try {
+    return await one.find(typing);
+  } catch (error) {
+    if (!typing.signal.aborted && completers.includes(one)) {
+      completers.splice(completers.indexOf(one), 1);
+      one.failed(error);
+    }
+    return null;
+  }
+}
+
+/** What Atelier and extensions offer, as one: for the longest text that somebody has rows for, the best first. */
+async function found(typing) {
+  const { signal, ...about } = typing;
+  const all = await Promise.all([askAbout("/suggestions", about, signal), ...completers.map((one) => answerOf(one, typing))]);
+  const said = all.filter((each) => each?.rows?.length);
+  const typed = said.reduce((longest, each) => (each.typed.length > longest.length ? each.typed : longest), "");
+  const rows = said.filter((each) => each.typed === typed).flatMap((each) => each.rows);
+  if (said.length > 1) rows.sort((a, b) => Number(b.fits ?? true) - Number(a.fits ?? true) || (a.rank ?? 0) - (b.rank ?? 0));
+  return { typed, rows: rows.slice(0, MOST_ROWS) };
 }
 
 class Completion {
@@ -111,10 +148,11 @@ class Completion {
     if (!typing || document.activeElement !== area) return this.close();
     const text = area.value;
     const waiting = (this.#waiting = new AbortController());
-    const found = await askAbout("/suggestions", { ...typing, negative: isNegative(area) }, waiting.signal);
-    if (!found || waiting.signal.aborted || area.value !== text || area.selectionStart !== caret || document.activeElement !== area) return;
-    if (!found.rows.length || (found.rows.length === 1 && says(found.rows[0], found.typed))) return this.close();
-    this.#show(area, found, typing.sign);
+    const offered = await found({ ...typing, negative: isNegative(area), signal: waiting.signal });
+    if (waiting.signal.aborted || area.value !== text || area.selectionStart !== caret || document.activeElement !== area) return;
+    const { rows, typed } = offered;
+    if (!rows.length || (rows.length === 1 && says(rows[0], typed))) return this.close();
+    this.#show(area, offered, typing.sign);
   }
 
   #show(area, { typed, rows }, sign) {
@@ -176,7 +214,7 @@ async function takeStyle(area, style, start, end) {
 
 const says = (row, typed) => row.text === typed;
 
-function drawn({ what, label, note, type, fits }, k, typed) {
+function drawn({ what, label, note, type = 0, fits = true }, k, typed) {
   const at = label.toLowerCase().replaceAll("_", " ").indexOf(typed.replace(/^(lora|lyco):/, "").toLowerCase().replaceAll("_", " "));
   const length = at < 0 ? 0 : typed.replace(/^(lora|lyco):/, "").length;
   const name = element("span", { className: "name" });
@@ -192,7 +230,7 @@ function drawn({ what, label, note, type, fits }, k, typed) {
     },
     name,
     element("span", { className: "note", textContent: note }),
-    element("span", { className: "what", textContent: WORDS[what] }),
+    element("span", { className: "what", textContent: WORDS[what] ?? "" }),
   );
 }
 

@@ -9,10 +9,15 @@ import { complain } from "./wishes.js";
 
 const NONE = "None";
 const PAUSE = 350; // milliseconds after the last change
-const GRIDS = ["X/Y/Z plot", "Prompt matrix"];
 
-/** Called by Gradio's component. @param listed the axes that have choices  @param estimate asks Python for the cost */
-export function start(root, { tab, listed, props, watch, estimate }) {
+/**
+ * Called by Gradio's component.
+ * @param scripts those of the list: {title, id, grid, needs: [{id, axis}], fills: [{id, axis}]}, where `id` is that of
+ *   an element and `axis` the name of the value that chooses an axis
+ * @param listed the axes that have choices  @param nothing the one that is none
+ * @param estimate asks Python for the cost
+ */
+export function start(root, { tab, scripts, listed, nothing, props, watch, estimate }) {
   const place = root.querySelector(".script-cost");
   const sentence = place.querySelector(".sentence");
   const cancel = button("Cancel the grid", () => cancelGrid(going().grid).catch(complain), { className: "cancel-grid" });
@@ -22,15 +27,19 @@ export function start(root, { tab, listed, props, watch, estimate }) {
   function show() {
     const values = window.atelierValues?.[tab] ?? {};
     const script = values.script ?? NONE;
+    const chosen = scripts.find(({ title }) => title === script);
     const part = document.getElementById(`${tab}_script`);
     if (part) part.dataset.script = script;
+    for (const each of scripts) document.getElementById(each.id)?.toggleAttribute("data-shown", each === chosen);
     place.hidden = script === NONE;
-    place.querySelector(".line").hidden = !GRIDS.includes(script);
-    for (const letter of "xyz") {
-      const axis = document.getElementById(`${tab}_xyz_plot_fill_${letter}`)?.closest(".axis");
-      const kind = values[`script.${letter}_type`];
-      axis?.toggleAttribute("data-listed", listed.includes(kind));
-      axis?.toggleAttribute("data-nothing", kind === "Nothing");
+    place.querySelector(".line").hidden = !chosen?.grid;
+    for (const { id, axis } of scripts.flatMap(({ needs }) => needs)) {
+      document.getElementById(id)?.toggleAttribute("data-idle", values[axis] === nothing);
+    }
+    for (const { id, axis } of scripts.flatMap(({ fills }) => fills)) {
+      const row = document.getElementById(id)?.closest(".axis");
+      row?.toggleAttribute("data-listed", listed.includes(values[axis]));
+      row?.toggleAttribute("data-nothing", values[axis] === nothing);
     }
     clearTimeout(timer);
     if (script !== NONE) timer = setTimeout(ask, PAUSE);
@@ -72,11 +81,11 @@ document.addEventListener("click", ({ target }) => {
   const chosen = target.closest?.("button.lines-file");
   if (!chosen) return;
   const input = element("input", { type: "file", accept: ".txt,.csv,text/*" });
-  input.addEventListener("change", () => read(chosen.closest(".of-lines"), input.files[0]));
+  input.addEventListener("change", () => read(chosen.closest(".with-file"), input.files[0]));
   input.click();
 });
 
-const linesOf = ({ target }) => target.closest?.(".of-lines textarea")?.closest(".of-lines");
+const linesOf = ({ target }) => target.closest?.(".with-file textarea")?.closest(".with-file");
 const files = ({ dataTransfer }) => [...(dataTransfer?.items ?? [])].some(({ kind }) => kind === "file");
 document.addEventListener("dragover", (event) => linesOf(event) && files(event) && event.preventDefault());
 document.addEventListener("drop", (event) => {

@@ -4,7 +4,8 @@ import { Channel } from "./channel.js";
 
 /**
  * Emits "change" whenever anything is different, "problem" (detail: a sentence), "submitted" when a job appears that was
- * not there before, "ended" (detail: the job) when one ends, and passes on "models" and "works" (detail: the message).
+ * not there before, "ended" (detail: the job) when one ends, and passes on "models", "works" and "extensions" (detail: the
+ * message).
  */
 class Studio extends EventTarget {
   /** All jobs, oldest first: ended, running, queued. */
@@ -12,6 +13,8 @@ class Studio extends EventTarget {
   /** What is loaded and on what; null until it is known. */
   status = null;
   connected = false;
+  /** What was told last of the extensions; null until it is known. */
+  extensions = null;
   /** The newest step of the running job, with the job's id. */
   progress = null;
   /** The newest preview: {job, picture: Blob, number}. */
@@ -101,6 +104,10 @@ class Studio extends EventTarget {
       case "models":
       case "works":
         this.#emit(message.type, message);
+        return;
+      case "extensions":
+        this.extensions = message;
+        this.#emit("extensions", message);
         return;
       case "problem":
         this.#emit("problem", message.message);

@@ -157,7 +157,7 @@ def _model(kind: type, tables: _Tables, place: str = "") -> type[BaseModel]:
         at = f"{place}.{field.name}" if place else field.name
         default = ... if field.default is MISSING else field.default
         if field.default_factory is not MISSING:
-            default = None
+            default = {} if get_origin(hints[field.name]) is Mapping else None
         made[field.name] = (_described(hints[field.name], at, tables), default)
     doc = cleandoc(kind.__doc__ or "")
     return create_model(kind.__name__, __config__=ConfigDict(extra="forbid"), __doc__=doc, **made)
@@ -165,6 +165,8 @@ def _model(kind: type, tables: _Tables, place: str = "") -> type[BaseModel]:
 
 def _described(hint: Any, place: str, tables: _Tables) -> Any:
     said = tables.said(place)
+    if get_origin(hint) is Mapping:  # values by names that nobody here knows
+        return Annotated[dict[str, dict[str, Any]], Field(description=said)]
     inner = [each for each in get_args(hint) or (hint,) if each is not NoneType]
     if is_dataclass(inner[0]):
         assert isinstance(inner[0], type)

@@ -10,6 +10,8 @@ from fastapi.responses import Response
 
 from backend.app import App
 from backend.errors import InvalidRequest, UserError
+from backend.extensions.extension import Extension
+from backend.extensions.extras import here
 from backend.imaging.decode import MEDIA_TYPES as PICTURE_MEDIA_TYPES
 from backend.infotext.again import again
 from backend.infotext.apply import propose
@@ -23,6 +25,8 @@ from backend.sampling.schedules import AUTOMATIC, SCHEDULES
 from backend.server.inputs import LARGEST, PICTURE_TYPES, picture_body
 from backend.server.jobs_api.answers import answer, file_answer
 from backend.server.jobs_api.views import (
+    ExtensionList,
+    ExtensionView,
     InputView,
     MissingView,
     ModelList,
@@ -64,6 +68,7 @@ def add_routes(routes: APIRouter, app: App) -> None:
     """All routes of this module."""
     _models(routes, app)
     _tables(routes, app)
+    _extensions(routes, app)
     # Not the threads that all routes work on: these hold a whole picture.
     readers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inputs")
     _inputs(routes, app, readers)
@@ -116,6 +121,25 @@ def _tables(routes: APIRouter, app: App) -> None:
     def upscalers() -> Response:
         """What can enlarge a picture."""
         return answer(NamedList(names=[NamedView(name=name, aliases=[]) for name in app.upscalers.names()]))
+
+
+def _extensions(routes: APIRouter, app: App) -> None:
+    @routes.get("/extensions", response_model=ExtensionList, tags=["models"])
+    @risk("read")
+    def extensions() -> Response:
+        """The extensions that are on, and what a request may tell each of them."""
+        return answer(ExtensionList(extensions=[_extension(each) for each in app.extensions.active()]))
+
+
+def _extension(extension: Extension) -> ExtensionView:
+    parameters = extension.brought.parameters
+    return ExtensionView(
+        id=extension.id,
+        title=extension.title,
+        version=extension.version,
+        tabs=list(parameters.tabs) if parameters else [],
+        parameters=parameters.kind.model_json_schema() if parameters else None,
+    )
 
 
 def _inputs(routes: APIRouter, app: App, readers: ThreadPoolExecutor) -> None:
@@ -204,11 +228,12 @@ def _said(app: App, data: bytes) -> PngInfo:
 
 def _meant(app: App, recipe: Recipe) -> tuple[GenerationRequest | None, tuple[Missing, ...], tuple[str, ...]]:
     """The request that a recipe means, if it means one, the models that are missing for it, and remarks."""
+    extensions = here(app.extensions.active())
     try:
         if recipe.request:
-            made = again(recipe, app.catalog)
+            made = again(recipe, app.catalog, extensions)
             return made.request, made.missing, made.remarks
-        proposal = propose(recipe.infotext, app.catalog)
+        proposal = propose(recipe.infotext, app.catalog, extensions)
         left_out = tuple(f"{each.key}: {each.reason}" for each in proposal.not_applied)
         return proposal.request(GenerationRequest()), proposal.missing, (*proposal.remarks, *left_out)
     except InvalidRequest as error:  # an upscale of ours, or values that do not go together

@@ -66,6 +66,9 @@ def _type(schema: Mapping[str, Any]) -> str:
         if "prefixItems" in schema:
             return f"[{', '.join(_type(each) for each in schema['prefixItems'])}]"
         return f"Array<{_type(schema['items'])}>"
+    if kind == "object":
+        inner = schema.get("additionalProperties")
+        return f"{{ [name: string]: {_type(inner) if isinstance(inner, Mapping) and inner else 'unknown'} }}"
     return "Blob" if schema.get("format") == "binary" else PLAIN[kind]
 
 

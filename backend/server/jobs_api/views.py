@@ -145,6 +145,24 @@ class NamedList(View):
     names: list[NamedView]
 
 
+class ExtensionView(View):
+    """An extension that is on."""
+
+    id: str = Field(description="What `extras` of a request call it.")
+    title: str
+    version: str
+    tabs: list[str] = Field(description="The tabs of the page in which its parameters stand.")
+    parameters: dict[str, Any] | None = Field(
+        description="The JSON schema of its values in `extras`; nothing where it has none and takes part by itself."
+    )
+
+
+class ExtensionList(View):
+    """The extensions that are on, in the order of their turns."""
+
+    extensions: list[ExtensionView]
+
+
 class InputView(View):
     """A picture that was put in, under the sha256 of its bytes."""
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from backend.app import App
 from backend.events import Failed, ImageReady
+from backend.extension_api import Several
 from backend.grids.request import GridRequest
 from backend.job import Job
 from backend.request import GenerationRequest
-from backend.server.sdapi.several import Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class Calls:
     def _queued(self, asked: Several, owner: str) -> Call:
         app = self._app
         if asked.grid is None:
-            requests = [each for request in asked.requests for each in app.wildcards.requests(request)]
+            requests = [each for request in asked.requests for each in app.several(request)]
             return Call(jobs=tuple(app.queue.submit_all(requests, owner)))
         drawing = app.grids.begin(asked.grid, owner)
         request = drawing.request

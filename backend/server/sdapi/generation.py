@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import InvalidRequest
+from backend.extension_api import Several
 from backend.init_image import AREAS, LATENT_UPSCALERS, MASKED_CONTENT, RESIZE_MODES, SIZE_STEP
 from backend.prompt.grammar import TOKEN
 from backend.request import AUTOMATIC_VAE, GenerationRequest
 from backend.sampling.samplers import Sampler, split_name
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.server.sdapi.door import Refused, not_found
+from backend.server.sdapi.extension_scripts import always_on_of, values_of
 from backend.server.sdapi.fields import Generation, Img2Img, Txt2Img
 from backend.server.sdapi.infotext import filled
 from backend.server.sdapi.models import SAME_CHECKPOINT, Models
 from backend.server.sdapi.options import CHECKPOINT, PIXELS, VAE, Options
 from backend.server.sdapi.pictures import put, put_mask
-from backend.server.sdapi.scripts import always_on, selected
-from backend.server.sdapi.several import SEVERAL, Several, several
+from backend.server.sdapi.scripts import Script, always_on, arguments_of, selected
+from backend.server.sdapi.several import scripts_of, several
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -49,10 +51,9 @@ class Translator:
 
     def asked(self, wish: Generation, owner: str) -> Several:
         """What a body asks for, with the words of its styles and what its script makes of it. Raises `UserError`."""
-        styles, names = self._app.styles, [name for name in wish.styles or () if name]
-        styles.applied(names, "", "")  # whether there are any of these names, before a script makes many pictures
-        request, img2img = self.request(wish, owner), isinstance(wish, Img2Img)
-        return several(wish.script_name, wish.script_args, request, styles, names, img2img=img2img)
+        names = [name for name in wish.styles or () if name]
+        self._app.styles.applied(names, "", "")  # whether there are any of these, before a script makes many pictures
+        return several(wish.script_name, wish.script_args, self.request(wish, owner), self._app.scripts, names)
 
     def request(self, wish: Generation, owner: str) -> GenerationRequest:
         """The request that a body means, with the settings of its owner and without styles.
@@ -66,8 +67,9 @@ class Translator:
         places = self._usual(wish, settings)
         places |= self._refiner(wish)
         upscalers = self._app.upscalers.names()
-        places |= selected(wish.script_name, wish.script_args, upscalers, SEVERAL, img2img=img2img)
-        soft = always_on(wish.alwayson_scripts, img2img=img2img)
+        places |= selected(wish.script_name, wish.script_args, upscalers, self._others(img2img), img2img=img2img)
+        places |= self._extras(wish)
+        soft = always_on(wish.alwayson_scripts, list(self._of_extensions()), img2img=img2img)
         if isinstance(wish, Txt2Img) and wish.enable_hr:
             places |= self._hires(wish)
         if isinstance(wish, Img2Img):
@@ -80,6 +82,24 @@ class Translator:
         if "init.upscale.upscaler" in places:
             places["init.upscale.upscaler"] = self._models.upscaler(str(places["init.upscale.upscaler"]))
         return GenerationRequest.from_values(_nested(places))
+
+    def _others(self, img2img: bool) -> dict[str, Script]:
+        """The scripts for bodies of this kind that make several pictures."""
+        there = scripts_of(self._app.scripts)
+        return {name: each for name, each in there.items() if (each.for_pictures if img2img else each.for_words)}
+
+    def _of_extensions(self) -> dict[str, Script]:
+        return always_on_of(self._app.extensions.active())
+
+    def _extras(self, wish: Generation) -> Places:
+        """What a body tells extensions, as always-on scripts by their titles or ids."""
+        scripts = self._of_extensions()
+        places: Places = {}
+        for title, said in wish.alwayson_scripts.items():
+            script, given = scripts.get(title.strip().casefold()), arguments_of(said)
+            if script is not None and given:
+                places |= values_of(script, given)
+        return places
 
     def _usual(self, wish: Generation, settings: Mapping[str, Any]) -> Places:
         """What every request has."""

@@ -12,9 +12,10 @@ from backend.model_manager.inventory.scan import Format
 from backend.model_manager.memory.budgets import ram_space
 from backend.sampling.samplers import SAMPLERS, Sampler
 from backend.sampling.schedules import AUTOMATIC, KARRAS_RHO, POLYEXPONENTIAL_RHO, SCHEDULES
+from backend.server.sdapi.extension_scripts import always_on_of
 from backend.server.sdapi.models import Models
-from backend.server.sdapi.scripts import SCRIPTS
-from backend.server.sdapi.several import SEVERAL
+from backend.server.sdapi.scripts import SCRIPTS, Script
+from backend.server.sdapi.several import scripts_of
 
 if TYPE_CHECKING:
     from backend.app import App
@@ -126,14 +127,24 @@ def embeddings(models: Models, checkpoint: ModelRecord | None) -> dict[str, Any]
     return found
 
 
-def scripts() -> dict[str, list[str]]:
+def scripts(app: "App") -> dict[str, list[str]]:
     """The titles of scripts, in lower case as there."""
-    return {"txt2img": list(SEVERAL), "img2img": [*SCRIPTS, *SEVERAL]}
+    found = {**SCRIPTS, **scripts_of(app.scripts), **_of_extensions(app)}
+    return {
+        "txt2img": [name for name, each in found.items() if each.for_words],
+        "img2img": [name for name, each in found.items() if each.for_pictures],
+    }
 
 
-def script_info() -> Rows:
+def script_info(app: "App") -> Rows:
     """What scripts take."""
-    return [row for script in (*SCRIPTS.values(), *SEVERAL.values()) for row in script.shown]
+    there = (*SCRIPTS.values(), *scripts_of(app.scripts).values(), *_of_extensions(app).values())
+    return [row for script in there for row in script.shown]
+
+
+def _of_extensions(app: "App") -> dict[str, Script]:
+    """The always-on scripts that parameters of extensions are, each once."""
+    return {each.title.lower(): each for each in always_on_of(app.extensions.active()).values()}
 
 
 def command_line(app: "App") -> dict[str, Any]:

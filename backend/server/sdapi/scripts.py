@@ -42,12 +42,13 @@ class Argument:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A script for img2img, and with `for_words` for txt2img too. `place` is the part of a request that its values are,
-    if they are one."""
+    """A script for img2img, unless it is not `for_pictures`, and with `for_words` for txt2img. `place` is the part of a
+    request that its values are, if they are one."""
 
     title: str
     always_on: bool = False
     for_words: bool = False
+    for_pictures: bool = True
     arguments: tuple[Argument, ...]
     place: str = ""
 
@@ -61,7 +62,8 @@ class Script:
                 "is_img2img": img2img,
                 "args": [argument.shown for argument in self.arguments],
             }
-            for img2img in ((False, True) if self.for_words else (True,))
+            for img2img, there in ((False, self.for_words), (True, self.for_pictures))
+            if there
         ]
 
     def values(self, given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
@@ -115,18 +117,20 @@ SCRIPTS: Mapping[str, Script] = MappingProxyType({each.title.lower(): each for e
 OF_THE_PAGE = frozenset({"seed", "sampler", "refiner", "extra options", "comments", "hypertile", "api payload"})
 
 
-def always_on(wanted: Mapping[str, Any], *, img2img: bool) -> dict[str, Any]:
-    """What a body's ``alwayson_scripts`` mean, by places in a request. One that is not here and is asked for nothing is
-    passed over. Raises `Refused`."""
+def always_on(wanted: Mapping[str, Any], others: Sequence[str] = (), *, img2img: bool) -> dict[str, Any]:
+    """What a body's ``alwayson_scripts`` mean, by places in a request, but for the `others`, by their names in lower
+    case. One that is not here and is asked for nothing is passed over. Raises `Refused`."""
     found: dict[str, Any] = {}
     for title, said in wanted.items():
-        given = said.get("args", []) if isinstance(said, Mapping) else said
+        given = arguments_of(said)
+        if title.strip().casefold() in others:
+            continue
         script = SCRIPTS.get(title.strip().casefold())
         if title.strip().casefold() in OF_THE_PAGE or _asks_nothing(given):
             log.info("the always-on script %s is passed over", ascii(title[:60]))
             continue
         if script is None or not script.always_on:
-            there = f"; there is {SOFT_INPAINTING.title}"
+            there = f"; there is {', '.join([*others, SOFT_INPAINTING.title])}"
             raise Refused(f"always on script {title[:60]!r} not found{there}, for img2img.", status=422)
         if not isinstance(given, list | Mapping):
             raise Refused(f"{script.title}: args must be a list or an object, not {str(given)[:60]!r}.", status=422)
@@ -136,6 +140,11 @@ def always_on(wanted: Mapping[str, Any], *, img2img: bool) -> dict[str, Any]:
                 raise Refused(f"{script.title} is for img2img with a mask.", status=422)
             found |= {f"{script.place}.{name}": value for name, value in values.items()}
     return found
+
+
+def arguments_of(said: Any) -> Any:
+    """What an always-on script is told."""
+    return said.get("args", []) if isinstance(said, Mapping) else said
 
 
 def selected(

@@ -2,13 +2,14 @@
 
 import { compare } from "../compare.js";
 import { element } from "../elements.js";
+import { known, selected } from "../extension_slots.js";
 import { Autosave } from "./autosave.js";
 import { around, BoxFrame, extended, ofRatio, snapped, within } from "./box.js";
 import { Delivery } from "./delivery.js";
 import { Foot } from "./foot.js";
 import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
-import { changeMask, clear } from "./layer_acts.js";
+import { addMask, changeMask, clear, maskFile } from "./layer_acts.js";
 import { Painting } from "./painting.js";
 import { blank, fetched, pictureIn } from "./picture.js";
 import { Presses } from "./presses.js";
@@ -71,7 +72,7 @@ export class Canvas extends EventTarget {
       compare: (proposal) => this.#compareWith(proposal),
       fault: (error) => this.#complain(error),
     });
-    const presses = new Presses(painting, this.settings, this.#ring);
+    const presses = new Presses(painting, this.settings, this.#ring, (tool, point) => this.#select(tool, point));
     this.#gestures = new Gestures(this.view, {
       begin: (event, point) => (this.#proposals.list.length ? null : presses.begin(event, point)),
       hover: (event) => this.#ring.at(event),
@@ -257,6 +258,35 @@ export class Canvas extends EventTarget {
       .finally(() => this.#root.removeAttribute("data-busy"));
   }
 
+  /** Add a mask to what is painted, or take it off where that is chosen: a Blob of the picture's size. One step. */
+  async paintMask(blob, title, { erasing = false } = {}) {
+    this.#gestures.finish();
+    await addMask(this.#painting, blob, title, erasing);
+  }
+
+  /** The mask as a PNG, or null where nothing is painted. */
+  maskFile() {
+    return maskFile(this.#painting);
+  }
+
+  /** Let a tool of an extension select what is at a place; another press waits until it has. */
+  async #select(tool, point) {
+    const slot = known.canvas.find(({ id, number }) => tool === `extension ${id} ${number}`);
+    const { erasing } = this.settings;
+    const [width, height] = this.state.pictureSize;
+    const within = point.x >= 0 && point.y >= 0 && point.x < width && point.y < height;
+    if (!within || this.#root.hasAttribute("data-busy")) return;
+    this.#root.toggleAttribute("data-busy", true);
+    try {
+      if (!slot) throw new Error("The extension with this tool is off: choose another one.");
+      await this.paintMask(await selected(slot, this.picture, point), slot.title, { erasing });
+    } catch (error) {
+      this.#complain(error);
+    } finally {
+      this.#root.removeAttribute("data-busy");
+    }
+  }
+
   clearLayer(name) {
     this.#gestures.finish();
     return clear(this.#painting, name);
@@ -323,7 +353,8 @@ export class Canvas extends EventTarget {
   }
 
   #resume({ settings = {}, sent = {}, proposals = [], memory = null }) {
-    this.settings.set(settings);
+    // A tool of an extension is not taken up again: that may be off by now.
+    this.settings.set(settings.tool?.startsWith("extension ") ? { ...settings, tool: "brush" } : settings);
     this.#delivery.names = sent;
     this.memory = memory;
     this.#proposals.show(proposals);

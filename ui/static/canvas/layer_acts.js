@@ -1,6 +1,8 @@
 // What is done to a whole layer at once, each as one step.
 
 import { morph } from "./offthread.js";
+import { encode } from "./png.js";
+import { layerFrom } from "./reading.js";
 import { grown, intersection } from "./rects.js";
 import { coverFlat } from "./shapes.js";
 
@@ -34,3 +36,18 @@ export function clear(painting, name) {
   };
   return painting.inTurn(() => painting.change(name, `Clear the ${name}`, wipe));
 }
+
+const add = (before, bytes, k, value) => (bytes[k] = Math.max(before?.[k] ?? 0, value));
+const takeOff = (before, bytes, k, value) => (bytes[k] = Math.min(before?.[k] ?? 0, 255 - value));
+
+/** Add a picture in grey of the painting's size to the mask, or take it off. Rejects with a sentence for another size. */
+export function addMask(painting, blob, title, erasing) {
+  return painting.inTurn(async () => {
+    const { width, height, mask } = painting;
+    const values = (await layerFrom(blob, { width, height, channels: 1 })).flat(mask.bounds);
+    return painting.change("mask", title, (edit) => coverFlat(edit, erasing ? takeOff : add, values, mask.bounds));
+  });
+}
+
+/** The mask as a PNG, or null where nothing is painted. */
+export const maskFile = ({ mask }) => (mask.empty ? null : encode(mask));

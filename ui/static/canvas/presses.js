@@ -15,8 +15,11 @@ export class Presses {
   #ring;
   #lastPoint = null; // where the last stroke ended
 
-  constructor(painting, settings, ring) {
-    [this.#painting, this.#settings, this.#ring] = [painting, settings, ring];
+  #select;
+
+  /** @param select(tool, point) lets a tool of an extension select a part of the picture */
+  constructor(painting, settings, ring, select) {
+    [this.#painting, this.#settings, this.#ring, this.#select] = [painting, settings, ring, select];
   }
 
   /** What the press does: {add(points), frame(), end(), cancel()}, or null where it does nothing. */
@@ -29,6 +32,7 @@ export class Presses {
     const settings = { ...this.#settings.get(), erasing };
     const outline = (points) => this.#ring.outline(points);
     if (tool === "fill") return (fillAt(painting, settings, point), still);
+    if (tool.startsWith("extension ")) return (this.#select(tool, point), still);
     if (tool === "lasso") return new LassoAct(painting, settings, outline);
     if (tool === "rectangle") return new RectangleAct(painting, settings, outline);
     if (tool !== "brush") return null;

@@ -1,6 +1,7 @@
 // The bars of the canvas: tools at the side, and what the chosen tool can be set to above.
 
 import { element, icon, iconButton, say } from "../elements.js";
+import { slots } from "../extension_slots.js";
 import { scrolls } from "./scrolling.js";
 import { hex, SIZES, unhex } from "./settings.js";
 
@@ -60,6 +61,7 @@ export class Tools {
       iconButton("redo", "Redo (Ctrl Y)", () => this.#canvas.redo(), "redo"),
     ];
     this.#rail.append(...parts);
+    if (mask) slots.then(({ canvas }) => this.#ofExtensions(canvas, parts[0]));
     this.#options.append(
       this.#layers(),
       this.#brush(),
@@ -68,6 +70,18 @@ export class Tools {
       this.#maskActs(),
       this.#boxActs(),
     );
+  }
+
+  /** Tools of extensions: pressed at a place of the picture, they select a part of it. */
+  #ofExtensions(tools, before) {
+    for (const slot of tools) {
+      const tool = { name: `extension ${slot.id} ${slot.number}` };
+      const title = [slot.title, slot.hint].filter(Boolean).join(": ");
+      const button = iconButton("extension", title, () => this.#canvas.pick(tool.name), "tool of-extension");
+      this.#buttons.push({ button, tool });
+      before.before(button);
+    }
+    if (tools.length) this.render();
   }
 
   #group(name, label, ...children) {
@@ -237,7 +251,7 @@ export class Tools {
     const shown = {
       layers: paints && (this.#offers.mask || this.#offers.sketch),
       brush: tool === "brush",
-      way: ["rectangle", "lasso", "fill"].includes(tool),
+      way: ["rectangle", "lasso", "fill"].includes(tool) || tool.startsWith("extension "),
       colours: paints && layer === "sketch",
       "mask-acts": paints,
       "box-acts": tool === "box",
