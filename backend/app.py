@@ -1,15 +1,23 @@
 """The composition root: makes each part once, in order, and closes them."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from backend.errors import UserError
+from backend.extensions.door import prompted
+from backend.extensions.extension import ExtensionFault
+from backend.extensions.extensions import Extensions
+from backend.extensions.extras import checked
+from backend.extensions.install import Installer
+from backend.extensions.registration import Services
+from backend.extensions.supervisor import HeldUp, Pulse
 from backend.files import sweep_partial
 from backend.grids.grids import Grids
 from backend.grids.request import GridRequest
+from backend.grids.scripts import Scripts
 from backend.imaging.upscale import Upscalers
 from backend.init_image import LATENT_UPSCALERS, HiresFix, InitImage
 from backend.inputs import Inputs
@@ -33,6 +41,7 @@ from backend.presets import Presets
 from backend.prompt.loras import named_loras
 from backend.request import AUTOMATIC_VAE, OWN_VAE, GenerationRequest
 from backend.retention import Retention
+from backend.sampling.guidance import find_guidance
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.sampling_options import Refiner
@@ -40,6 +49,7 @@ from backend.settings import SettingsStore
 from backend.styles import DEFAULT, Styles
 from backend.upscaling import door
 from backend.upscaling.request import UpscaleRequest
+from backend.watchdog import Watchdog
 from backend.web_client import WebClient
 from backend.wildcards import Wildcards
 
@@ -61,7 +71,9 @@ class Options:
 
     `installation` is where our own ``models/`` lies. `model_dirs` hold models of every kind: installations of
     AUTOMATIC1111, Forge or ComfyUI, or folders of any order. `trusted` are origins in the own network from which models
-    may be fetched, besides the one that HF_ENDPOINT names.
+    may be fetched, besides the one that HF_ENDPOINT names. In `safe_mode` no extension is loaded; `extension_flags` are
+    the values of the flags that extensions declare, by their names without dashes in front. `pulse` tells who watches
+    over this process what it is in, and `held_up` says what the one before it was ended in.
     """
 
     data_dir: Path = ROOT
@@ -80,6 +92,10 @@ class Options:
     ram_gb: float | None = None
     vram_gb: float | None = None
     trusted: frozenset[str] = frozenset()
+    safe_mode: bool = False
+    extension_flags: Mapping[str, str | bool] = field(default_factory=dict)
+    pulse: Pulse | None = None
+    held_up: HeldUp | None = None
 
     @property
     def folders(self) -> tuple[ModelFolder, ...]:
@@ -97,6 +113,11 @@ class Options:
             *ATELIER.folders(self.installation),
             *(ModelFolder(path=path, kind=kind) for kind, paths in given.items() for path in paths),
         )
+
+    def folders_called(self, name: str) -> tuple[Path, ...]:
+        """Where files may lie that an extension knows: see `ExtensionApi.folders`."""
+        declared = self.wildcard_dirs if name == "wildcards" else ()
+        return (self.data_dir / name, *declared, *(folder / name for folder in self.model_dirs))
 
     @property
     def depth_folder(self) -> Path:
@@ -137,7 +158,6 @@ class App:
         self.styles = Styles(options.data_dir, [folder / DEFAULT for folder in options.model_dirs])
         self.presets = Presets(options.data_dir / "presets.json")
         self.upscalers = Upscalers(self.catalog, self._place)
-        self.wildcards = Wildcards(options.data_dir, options.wildcard_dirs, options.model_dirs)
         self.outputs = Outputs(lambda: self.settings.value, options.data_dir / "outputs")
         self.queue = JobQueue(
             lambda: (worker or _engine)(self),
@@ -145,7 +165,15 @@ class App:
             store=SQLiteJobStore(options.data_dir / "queue.sqlite3"),
             limits=self._limits,
         )
-        self.grids = Grids(self.outputs, self.queue, self.prepare)
+        self.grids = Grids(self.outputs, self.queue, self._prepare_cell)
+        self.extensions = Extensions(options.data_dir, services=self._services(), safe_mode=options.safe_mode)
+        self._listen()
+        self.extensions.load()
+        self._blame(options.held_up)
+        self.installer = Installer(self.extensions, options.data_dir)
+        self.watchdog = Watchdog(self.extensions, self.queue.give_up)
+        self.scripts = Scripts(self.extensions, self.styles)
+        self.wildcards = Wildcards(self.extensions)
         self.retention = Retention(self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs)
 
     def start(self) -> None:
@@ -154,6 +182,7 @@ class App:
         if swept:
             log.info("removed %d unfinished files", swept)
         self.grids.start()
+        self.watchdog.start()
         self.queue.start()
         self.retention.start()
 
@@ -162,6 +191,8 @@ class App:
         self.grids.close()
         self.queue.close()
         self.retention.close()
+        self.watchdog.close()
+        self.extensions.close()
         self.chores.close()
         self.downloads.close()
         self.hashes.close()
@@ -169,9 +200,14 @@ class App:
         self.catalog.close()
 
     def submit(self, request: GenerationRequest, owner: str, *, once: Once | None = None) -> list[Job]:
-        """Queue a request, as several jobs where each of its pictures has words of its own. Raises `UserError`, and
-        then none is queued; a submission that was named before is answered with its jobs."""
-        return self.queue.submit_all(self.wildcards.requests(request), owner, once=once)
+        """Queue a request, as several jobs where each of its pictures has words of its own, or extensions make several
+        of it. Raises `UserError`, and then none is queued; a submission that was named before is answered with its
+        jobs."""
+        return self.queue.submit_all(self.several(request), owner, once=once)
+
+    def several(self, request: GenerationRequest) -> list[GenerationRequest]:
+        """What is queued for a request: what extensions make of it at the door. Raises `UserError`."""
+        return prompted(self.extensions.active(), self.extensions.calls, request)
 
     def prepare(self, request: R) -> R:
         """What happens to a request at the door: names are checked and made exact, what is unset is decided.
@@ -182,14 +218,21 @@ class App:
             return door.prepare(request, self.upscalers, self.inputs)
         if isinstance(request, GridRequest):
             return request
-        return self._prepare(self.wildcards.in_words(request.resolved()))
+        return self._prepare(request)
+
+    def _prepare_cell(self, request: GenerationRequest) -> GenerationRequest:
+        """A cell of a grid at the door: one request, whatever extensions make of it, with the words of its first
+        picture."""
+        first = self.several(replace(request, batch_size=1, batch_count=1))[0]
+        return self._prepare(replace(first, batch_size=request.batch_size, batch_count=request.batch_count))
 
     def _prepare(self, request: GenerationRequest) -> GenerationRequest:
         """A generation at the door.
 
         Raises `UserError` for an unknown sampler, schedule, checkpoint, VAE, LoRA or upscaler, for a refiner of another
-        kind, and for pictures that were not put in or do not fit together.
+        kind, for pictures that were not put in or do not fit together, and for extensions that are off.
         """
+        request = checked(self.extensions.active(), request)
         schedule = AUTOMATIC if is_automatic(request.schedule) else find_schedule(request.schedule).name
         record = self.catalog.find(request.checkpoint or self.settings.value.checkpoint)
         vae = self.catalog.vae(request.vae, record)
@@ -206,6 +249,7 @@ class App:
             hires=request.hires and self._prepared(request.hires, request.prompt, record, resolved),
             refiner=request.refiner and self._prepared_refiner(request.refiner, request.hires, record, resolved),
             sampler=find_sampler(request.sampler).name,
+            guidance=replace(request.guidance, method=find_guidance(request.guidance.method).name),
             schedule=schedule,
             checkpoint=record.name,
             vae=resolved,
@@ -216,6 +260,45 @@ class App:
         if init.upscale is None:
             return init
         return replace(init, upscale=replace(init.upscale, upscaler=self.upscalers.exact(init.upscale.upscaler)))
+
+    def _listen(self) -> None:
+        """Let extensions be told what happens, and whoever watches over this process what they do."""
+        events, pulse, loaded = self.extensions.events, self.options.pulse, ""
+
+        def on_status() -> None:
+            nonlocal loaded
+            before, loaded = loaded, self.status.value.checkpoint
+            if loaded and loaded != before:
+                events.tell("checkpoint_loaded", loaded)
+
+        self.queue.hear(events.on_job)
+        self.settings.subscribe(lambda: events.tell("settings_changed"))
+        self.status.subscribe(on_status)
+        if pulse is not None:
+            pulse.job_of = self.queue.job_on
+            self.extensions.calls.watch = lambda thread, call: pulse.watch(
+                thread, call.extension.id if call else "", call.where if call else ""
+            )
+        if self.options.held_up is not None:
+            self.extensions.hold(self.options.held_up)
+
+    def _blame(self, held_up: HeldUp | None) -> None:
+        """The job that was under way when an extension ended the process before this one is not tried again."""
+        if held_up is None or not held_up.job:
+            return
+        titles = {extension.id: extension.title for extension in self.extensions.all()}
+        title = titles.get(held_up.extension, held_up.extension)
+        sentence = f"{title} {held_up.what}. It is off now; switch it on in Extensions to try it again."
+        self.queue.fail(held_up.job, ExtensionFault(sentence))
+
+    def _services(self) -> Services:
+        return Services(
+            models=self.catalog.records,
+            folders=self.options.folders_called,
+            outputs=lambda: self.outputs.folder,
+            flags=self.options.extension_flags,
+            seconds=lambda: self.settings.value.extension_seconds,
+        )
 
     def _limits(self) -> Limits:
         settings = self.settings.value

@@ -9,12 +9,12 @@ import pytest
 
 from backend.app import App
 from backend.errors import UserError
-from backend.grids.plot import Plot, Plotted
 from backend.init_image import MASKED_CONTENT, Box, Inpainting, SoftInpainting, TiledUpscale
 from backend.model_manager.identity import Kind
 from backend.request import GenerationRequest
 from backend.sampling.samplers import SAMPLER_NAMES
 from backend.sampling_options import Guidance, Refiner, SamplingOptions, Variation
+from extensions.xyz_plot.plot import Plot, Plotted
 from tests.again import DRAWN, INIT, NEGATIVE, SKETCH, SPOT, drawn, from_file_alone, is_made_again, recipe_of, studio
 from tests.test_again import FROM_WORDS
 from tests.test_engine import REQUEST, run

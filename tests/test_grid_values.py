@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import InvalidRequest
+from backend.extension_api import Params
 from backend.grids.axes import AXES, ELSEWHERE, choices_of, find_axis
 from backend.grids.cost import cost_of, cost_of_grid
 from backend.grids.grid import Grid, Line, Look
-from backend.grids.matrix import Matrix, parts_of
-from backend.grids.plot import Plot, Plotted
-from backend.grids.prompt_lines import PromptLines, read_line
 from backend.grids.request import GridRequest
+from backend.grids.scripts import Planning, read_params
 from backend.grids.styled import styles_axis
 from backend.grids.values import listed, numbers, orders, whole_numbers
 from backend.init_image import HiresFix, InitImage, Inpainting
@@ -23,10 +22,14 @@ from backend.model_manager.identity import Kind
 from backend.request import GenerationRequest
 from backend.sampling_options import Refiner, Variation
 from backend.styles import Style, Styles
+from extensions.prompt_lines import PromptLines, read_line
+from extensions.prompt_matrix import Matrix, parts_of
+from extensions.xyz_plot import XyzPlot
+from extensions.xyz_plot.plot import Plot, Plotted
 from tests.prompts import SEARCH
 
 REQUEST = GenerationRequest(prompt="a red boat, calm sea", negative_prompt="red sky", seed=7, width=64, height=128)
-NO_STYLES = Styles(Path("no folder"))
+NO_STYLES = Planning(styles=Styles(Path("no folder")))
 PICTURE = InitImage(picture="a" * 64, inpainting=Inpainting(mask="b" * 64))
 
 
@@ -358,7 +361,9 @@ def test_styles_are_put_on_in_plots_and_lists(tmp_path: Path) -> None:
     assert first.hires.negative_prompt == ""  # as in the first pass, which has the words
     assert [line.text for (line,) in grid.x.legends] == ["ink", "old, ink"]
     assert choices_of(styles_axis(styles), lambda _kind: ()) == ["ink", "old"]
-    (listed_one,) = PromptLines(text='--prompt "a cat" --styles "old, ink"').requests(REQUEST, styles).requests
+    (listed_one,) = (
+        PromptLines(text='--prompt "a cat" --styles "old, ink"').requests(REQUEST, Planning(styles=styles)).requests
+    )
     assert listed_one.prompt == "a cat a red boat, calm sea, old, ink"
     with pytest.raises(InvalidRequest, match="no style called 'oil'"):
         replace(plot, x=Plotted(axis="Styles", values="oil")).grid(REQUEST, [styles_axis(styles)])
@@ -430,14 +435,18 @@ def test_what_requests_cost() -> None:
 
 
 def test_options_are_checked() -> None:
-    wrong: list[tuple[type, dict[str, Any]]] = [
-        (Plot, {"keep_random": 1}),
+    wrong: list[tuple[type[Params], dict[str, Any]]] = [
+        (XyzPlot, {"no_fixed_seeds": 7}),
+        (XyzPlot, {"x_type": True}),
+        (XyzPlot, {"margin_size": None}),
         (Matrix, {"prompt": "both"}),
         (Matrix, {"joiner": ";"}),
+        (Matrix, {"joined": ";"}),
         (PromptLines, {"text": "a", "place": "middle"}),
         (PromptLines, {"text": 7}),
-        (Look, {"legend": None}),
     ]
     for kind, values in wrong:
         with pytest.raises(InvalidRequest, match=r"\.$"):
-            kind(**values)
+            read_params(kind, values)
+    with pytest.raises(InvalidRequest, match=r"\.$"):
+        Look(legend=None)  # pyright: ignore[reportArgumentType]

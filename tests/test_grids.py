@@ -17,8 +17,6 @@ from backend.events import ImageReady, Notice
 from backend.grids.found import pictures_of
 from backend.grids.grid import Cell, Grid, Line, Look, Side
 from backend.grids.grids import CHUNK, OUTCOMES, VALUES
-from backend.grids.matrix import Matrix
-from backend.grids.plot import Plot, Plotted
 from backend.grids.request import GridRequest
 from backend.grids.sheet import EMPTY, draw
 from backend.infotext.provenance import FileHashes, Provenance
@@ -27,6 +25,8 @@ from backend.infotext.write import write_infotext
 from backend.job_store import MOST_BEGINNINGS
 from backend.jobs import BEGUN_AGAIN, Job
 from backend.request import GenerationRequest
+from extensions.prompt_matrix import Matrix
+from extensions.xyz_plot.plot import Plot, Plotted
 
 BASE = GenerationRequest(prompt="a red boat", seed=5, steps=3, width=64, height=64)
 PLOT = Plot(x=Plotted(axis="Seed", values="5-8"))

@@ -8,13 +8,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from backend.app import App, Options
-from backend.grids.plot import Plot, Plotted
 from backend.grids.request import GridRequest
 from backend.jobs import Job
 from backend.request import GenerationRequest
 from backend.server import grids
 from backend.server.owner import OWNER_COOKIE
-from backend.wildcards import FOLDER
+from extensions.wildcards import FOLDER
+from extensions.xyz_plot.plot import Plot, Plotted
 from tests.scripted import ScriptedWorker
 
 ME, OTHER = "a" * 32, "b" * 32

@@ -1,6 +1,5 @@
 """What the page asks while a prompt is typed, behind the real guard."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,24 +19,15 @@ from backend.request import GenerationRequest
 from backend.server import prompts
 from backend.server.guard import Guard
 from backend.server.owner import OWNER_COOKIE
-from backend.tags import Tag, TagLists, read_tags
 from bench.catalog import SD1_BLOCKS, lora
 from tests.model_studio import HERE, ME, OTHER
 from tests.scripted import ScriptedWorker
-
-TAGS = """tag,type,count,aliases
-long_hair,0,4300000,"longhair,/lh"
-long_sleeves,0,1800000,
-saber_(fate),4,30000,"artoria"
-very_long_hair,0,900000,
-^_^,0,50000,
-"""
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory, written_checkpoint: Path) -> Options:
     root = tmp_path_factory.mktemp("prompts")
-    for folder in ("loras", "embeddings", "data/tags", "data/wildcards/garden"):
+    for folder in ("loras", "embeddings", "data/wildcards/garden"):
         (root / folder).mkdir(parents=True)
     for name, width in (("ink", 64), ("wide", 768)):
         shapes = lora(SD1_BLOCKS, context=width, rank=1, text_layers=())
@@ -47,7 +37,6 @@ def options(tmp_path_factory: pytest.TempPathFactory, written_checkpoint: Path) 
     for name, shape in (("soft light", (3, 64)), ("grand", (2, 768))):
         save_file({"emb_params": np.zeros(shape, np.float32)}, root / "embeddings" / f"{name}.safetensors")
     (root / "embeddings" / "torn.safetensors").write_bytes(b"nothing")
-    (root / "data" / "tags" / "list.csv").write_text(TAGS, encoding="utf-8")
     (root / "data" / "wildcards" / "garden" / "flower.txt").write_text("rose\ntulip\n")
     (root / "data" / "styles.csv").write_text('name,prompt,negative_prompt\nQuiet Matte,"{prompt}, matte",gloss\n')
     return Options(
@@ -175,15 +164,10 @@ def test_loras_are_suggested_after_their_sign_with_trigger_words(client: TestCli
     assert suggested(client, "in", "<", negative=True)[1] == []
 
 
-def test_words_become_embeddings_loras_and_tags(client: TestClient) -> None:
+def test_words_become_embeddings_and_loras(client: TestClient) -> None:
     typed, rows = suggested(client, "a painting of soft li")
     assert typed == "soft li" and [(row["what"], row["text"]) for row in rows] == [("embedding", "soft light")]
-    typed, rows = suggested(client, "a girl with long ha")
-    assert typed == "long ha" and [row["text"] for row in rows] == ["long hair", "very long hair"]
-    assert rows[0]["note"] == "4.3M"
-    typed, rows = suggested(client, "artor")
-    assert rows[0]["label"] == "saber_(fate)" and rows[0]["text"] == "saber \\(fate\\)"
-    assert rows[0]["note"] == "artoria · 30k" and rows[0]["type"] == 4
+    assert rows[0]["rank"] == BEGINS
     assert [row["what"] for row in suggested(client, "ink")[1]] == ["lora"]
     assert suggested(client, "ink", negative=True)[1] == []
     assert suggested(client, "s") == ("", [])
@@ -300,42 +284,3 @@ def test_a_name_is_found_wherever_it_stands_among_many() -> None:
     for k, name in enumerate(names):
         assert search.find(name, most=3)[0].what == k
     assert [hit.what for hit in search.find("moon", most=4)] == [1, 4, 7, 10]
-
-
-def test_tag_lists_are_read_as_they_are_and_again_when_they_change(tmp_path: Path) -> None:
-    lists = TagLists(tmp_path / "tags")
-    assert lists.find("long", most=5) == []
-    folder = tmp_path / "tags"
-    folder.mkdir()
-    (folder / "a.csv").write_bytes(
-        b'\xef\xbb\xbflong_hair,0,10,"lh,l_h"\n\nonly\nbad\xff,x,-3\n' + b"x" * 201 + b",0,9\n"
-    )
-    assert list(read_tags(folder / "a.csv")) == [
-        Tag(name="long_hair", count=10, aliases=("lh", "l_h")),
-        Tag(name="only"),
-        Tag(name="bad\ufffd"),
-    ]
-    assert [tag.name for tag, _, _ in lists.find("long", most=5)] == ["long_hair"]
-    (folder / "b.csv").write_text("long_hair,5,99,\nlonger,0,11,\n")
-    assert [(tag.name, tag.count) for tag, _, _ in lists.find("long", most=5)] == [("longer", 11), ("long_hair", 10)]
-    (folder / "c.csv").write_bytes(b'ok,0,1\n"' + b"y" * 200_000)
-    assert [tag.name for tag, _, _ in lists.find("ok", most=5)] == ["ok"]
-
-
-def test_of_a_hundred_thousand_tags_the_most_used_come_first_and_the_list_is_read_once(tmp_path: Path) -> None:
-    path = tmp_path / "large.csv"
-    path.write_text("".join(f"tag_{k:06},0,{k},also_{k:06}\n" for k in range(100_000)))
-    changed = path.stat().st_mtime_ns
-    lists = TagLists(tmp_path)
-    assert [tag.count for tag, _, _ in lists.find("tag", most=24)] == list(range(99_999, 99_975, -1))
-    assert [tag.name for tag, _, _ in lists.find("tag 0123", most=500)] == [
-        f"tag_{k:06}" for k in range(12399, 12299, -1)
-    ]
-    assert [(tag.name, name) for tag, name, _ in lists.find("lso_054321", most=24)] == [("tag_054321", "also_054321")]
-    path.write_bytes(b" " * path.stat().st_size)
-    os.utime(path, ns=(changed, changed))
-    assert len(lists.find("tag", most=24)) == 24  # as it was read, for it does not say that it has changed
-
-
-def test_faces_keep_their_underscores() -> None:
-    assert [Tag(name=name).text for name in ("^_^", "o_o", "a_[b]")] == ["^_^", "o_o", "a \\[b\\]"]

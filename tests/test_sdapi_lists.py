@@ -149,12 +149,13 @@ def test_a_new_file_is_there_after_a_refresh(app: App, client: TestClient, tiny_
 
 
 def test_scripts_and_their_arguments(client: TestClient) -> None:
-    several = ["x/y/z plot", "prompt matrix", "prompts from file or textbox"]
-    assert get(client, "scripts") == {"txt2img": several, "img2img": ["soft inpainting", "sd upscale", *several]}
+    single = ["soft inpainting", "sd upscale", "loopback"]
+    several = ["prompt matrix", "prompts from file or textbox", "x/y/z plot"]
+    assert get(client, "scripts") == {"txt2img": several, "img2img": [*single, *several]}
     rows = get(client, "script-info")
     assert [row["is_img2img"] for row in rows if row["name"] == "x/y/z plot"] == [False, True]
     info = {row["name"]: row for row in rows}
-    assert [len(info[name]["args"]) for name in several] == [18, 5, 4]
+    assert [len(info[name]["args"]) for name in several] == [5, 4, 18]
     assert "Schedule type" in info["x/y/z plot"]["args"][0]["choices"]
     assert info["soft inpainting"]["is_alwayson"] and not info["sd upscale"]["is_alwayson"]
     assert info["sd upscale"]["args"][1] == {

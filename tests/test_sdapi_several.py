@@ -15,8 +15,9 @@ from backend.errors import InvalidRequest
 from backend.grids.axes import AXES as OUR_AXES
 from backend.grids.axes import ELSEWHERE, find_axis
 from backend.request import GenerationRequest
-from backend.server.sdapi.several import AXES, axes, several
+from backend.server.sdapi.several import several
 from backend.styles import Style
+from extensions.xyz_plot.numbers import AXES, axes
 from tests.sd_studio import ME, SD, Workshop, cookies, gated, in_base64, pictured, server
 
 SMALL: dict[str, Any] = {"prompt": "a green tree", "steps": 2, "width": 64, "height": 64, "seed": 5}
@@ -192,6 +193,6 @@ def test_progress_and_interrupt_are_about_the_whole_call(options: Options) -> No
 
 def test_a_name_that_is_no_script_of_several_pictures_leaves_the_request(app: App) -> None:
     request = GenerationRequest(seed=1)
-    assert several("SD upscale", [None], request, app.styles, [], img2img=True).requests == (request,)
+    assert several("SD upscale", [None], request, app.scripts, []).requests == (request,)
     with pytest.raises(InvalidRequest):
-        several("Prompt Matrix", [], request, app.styles, [], img2img=False)
+        several("Prompt Matrix", [], request, app.scripts, [])

@@ -16,11 +16,11 @@ from backend.infotext.read import read_infotext
 from backend.infotext.write import write_infotext
 from backend.init_image import HiresFix
 from backend.prompt.attention import fragments
-from backend.prompt.choices import Draws, Option, drawn, has_choices, in_plain_words, read_option
 from backend.prompt.editing import Passes, read_editing
 from backend.request import GenerationRequest
 from backend.sampling_options import Variation
-from backend.wildcards import Wildcards
+from extensions.wildcards.choices import Draws, Option, drawn, has_choices, in_plain_words, read_option
+from extensions.wildcards.words import Wildcards
 from tests.prompts import SEARCH, any_prompt
 
 SIGNS = (
@@ -59,7 +59,7 @@ def said(text: str, seeds: int = 60) -> set[str]:
 
 @pytest.fixture
 def wildcards(tmp_path: Path) -> Wildcards:
-    return Wildcards(tmp_path)
+    return Wildcards([tmp_path / "wildcards"])
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_files_in_folders(wildcards: Wildcards, write: Callable[[str, str], Path
     other.mkdir()
     (other / "colour.txt").write_text("green", encoding="utf-8")
     (other / "shape.txt").write_text("round", encoding="utf-8")
-    both = Wildcards(tmp_path, [other])
+    both = Wildcards([tmp_path / "wildcards", other])
     assert (both.files.look().lines("colour"), both.files.look().lines("shape")) == (["red", "blue"], ["round"])
     write("colour", "violet, deep\n")
     assert wildcards.files.look().lines("colour") == ["violet, deep"]
@@ -213,7 +213,7 @@ def test_files_in_folders(wildcards: Wildcards, write: Callable[[str, str], Path
 def test_folders_are_searched_again_only_when_they_have_changed(tmp_path: Path) -> None:
     folder = tmp_path / "wildcards" / "animals"
     folder.mkdir(parents=True)
-    wildcards = Wildcards(tmp_path)
+    wildcards = Wildcards([tmp_path / "wildcards"])
 
     def write(name: str, age: int) -> list[str]:
         (folder / f"{name}.txt").write_text("a line")

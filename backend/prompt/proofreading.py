@@ -5,16 +5,15 @@ what is known, and nothing here needs torch.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.errors import InvalidRequest, ModelFileError
+from backend.errors import ModelFileError
 from backend.model_manager.catalog import Catalog
 from backend.model_manager.header import read_header
 from backend.model_manager.identity import Kind
 from backend.model_manager.inventory.record import ModelRecord, misfit
-from backend.prompt.choices import in_plain_words
 from backend.prompt.chunking import CHUNK, COMMA_BACKTRACK, Names, count_tokens
 from backend.prompt.grammar import Problem, read_prompt, uncommented
 from backend.prompt.loras import unknown_loras
@@ -47,13 +46,15 @@ def proofread(
     styled: str | None = None,
     comma_backtrack: int = COMMA_BACKTRACK,
     literal: bool = False,
+    plain: Callable[[str], tuple[str, Sequence[int]]] = lambda text: (text, ()),
 ) -> Proof:
     """Look a prompt over as it would be used with `checkpoint`; None where it is not known.
 
     What is counted is `styled`, the prompt with the words of its styles, where that is given; the rest is `chunks`'.
+    `plain` reads a text in which words are left to chance: what it says before they are drawn, and where they are.
     """
     whole = prompt if styled is None else styled
-    words, draws = _before_drawing(prompt)
+    words, draws = plain(prompt)
     problems = list(problems_in(words, negative=negative, literal=literal))
     if not negative:
         problems += [*unknown_loras(words, catalog), *_misfits(words, catalog, checkpoint)]
@@ -79,14 +80,6 @@ def proofread(
     )
     ordered = sorted(problems, key=lambda problem: (problem.start, problem.end))
     return Proof(tokens=tokens, room=room, problems=tuple(ordered[:MOST_PROBLEMS]))
-
-
-def _before_drawing(prompt: str) -> tuple[str, list[int]]:
-    """The words of a prompt, and where something is drawn; what keeps that from being read is told elsewhere."""
-    try:
-        return in_plain_words(prompt)
-    except InvalidRequest:
-        return prompt, []
 
 
 def _misfits(prompt: str, catalog: Catalog, checkpoint: ModelRecord | None) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from backend.app import Options
 from backend.grids.request import GridRequest
 from backend.infotext.recipe import read_recipe
 from backend.request import GenerationRequest
-from backend.wildcards import FOLDER
+from extensions.wildcards import FOLDER
 from tests.browser.conftest import PATIENCE, Studio, Witness
 from tests.browser.test_page import CONTRAST, NAMELESS, field, generate, page_owner, said, small, text_field
 from tests.browser.test_recipes import row, sheet

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from backend.checked import LONGEST_PROMPT
-from backend.errors import InvalidRequest
+from backend.extension_api import InvalidRequest
 
 MOST_NESTED = 50  # braces in braces, and wildcards in wildcards
 MOST_DRAWS = 10_000
+LONGEST_PROMPT = 65_536  # characters: as a request may have
 USUAL_JOINER = ", "
 _PLAIN = re.compile(r"\\.|#[^\n]*", re.DOTALL)
 NAME = re.compile(r"__(?=[\w*?])([\w./*? -]*?[\w*?])__(?!_)")

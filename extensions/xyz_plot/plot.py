@@ -1,15 +1,24 @@
-"""X/Y/Z plots: one request, made once for every combination of values on up to three axes."""
+"""A plot as a value, and the grid that it is of a request."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from backend import checked
-from backend.errors import InvalidRequest
-from backend.grids.axes import NOTHING, Axis, Value, find_axis
-from backend.grids.grid import Cell, Grid, Line, Look, Side
-from backend.grids.values import MOST_CELLS
-from backend.request import GenerationRequest
-from backend.sampling_options import LARGEST_SEED, Variation
+from backend.extension_api import (
+    LARGEST_SEED,
+    MOST_CELLS,
+    NOTHING,
+    Axis,
+    Cell,
+    GenerationRequest,
+    Grid,
+    InvalidRequest,
+    Line,
+    Look,
+    Side,
+    Variation,
+    find_axis,
+)
 
 SCRIPT = "X/Y/Z plot"
 VARIED = ("Var. seed", "Var. strength")
@@ -36,10 +45,6 @@ class Plot:
     vary_y: bool = False
     vary_z: bool = False
     look: Look = field(default_factory=Look)
-
-    def __post_init__(self) -> None:
-        for name in ("keep_random", "vary_x", "vary_y", "vary_z"):
-            checked.flag(name.replace("_", " ").capitalize(), getattr(self, name))
 
     def grid(self, request: GenerationRequest, more: Sequence[Axis] = ()) -> Grid:
         """The grid of a request, cells in the order in which they are best made: axes that cost much to change are
@@ -92,13 +97,13 @@ class _Line:
 
     axis: Axis
     text: str
-    values: list[Value]
+    values: list[Any]
     fixed: tuple[int, ...]
 
     @classmethod
     def of(cls, plotted: Plotted, more: Sequence[Axis], *, fix: bool) -> "_Line":
         axis = find_axis(plotted.axis, more)
-        values = axis.values(checked.text(axis.name, plotted.values))
+        values = axis.values(plotted.values)
         fixed: tuple[int, ...] = ()
         if axis.seeds and fix:
             values = [GenerationRequest(seed=value).resolved().seed for value in values]

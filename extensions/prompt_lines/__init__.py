@@ -1,21 +1,30 @@
 """Prompts from a file or a text box: one request a line, each with what AUTOMATIC1111's flags change in it."""
 
+import csv
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
-from backend import checked
-from backend.errors import InvalidRequest, unknown_name
-from backend.grids.styled import with_styles
-from backend.grids.values import MOST_CELLS, listed
-from backend.init_image import SIZE_STEP
-from backend.request import GenerationRequest
-from backend.sampling.samplers import split_name
-from backend.sampling_options import LARGEST_SEED, Variation
-from backend.styles import Styles
+from backend.extension_api import (
+    LARGEST_SEED,
+    MOST_CELLS,
+    ExtensionApi,
+    Field,
+    GenerationRequest,
+    InvalidRequest,
+    Params,
+    Script,
+    ScriptTurn,
+    Several,
+    Variation,
+    find_axis,
+    hook,
+    unknown_name,
+)
 
-PLACES = ("start", "end")
+SMALLEST_SIDE = 8  # of a picture whose noise is resized
 _FLAG = "--"
 
 
@@ -57,35 +66,39 @@ IDLE: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """The requests of a list of prompts, and a sentence for each flag that nothing comes of."""
-
-    requests: tuple[GenerationRequest, ...]
-    remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptLines:
-    """What is asked for, in AUTOMATIC1111's options. Without a seed, `iterate` and `same_seed` choose one for the first
+class PromptLines(Params):
+    """What is asked for, in AUTOMATIC1111's order. Without a seed, `iterate` and `same_seed` choose one for the first
     line; `iterate` counts it up by the pictures of a request with every line. The line's prompt is put at the `place`
     of the form's, if that has one."""
 
-    text: str
-    iterate: bool = False
-    same_seed: bool = False
-    place: str = PLACES[0]
+    iterate: bool = Field(
+        default=False,
+        title="Count the seed up with every line",
+        json_schema_extra={"suffix": "prompts_from_file_or_textbox_checkbox_iterate"},
+    )
+    same_seed: bool = Field(
+        default=False,
+        title="The same random seed for all lines",
+        json_schema_extra={"suffix": "prompts_from_file_or_textbox_checkbox_iterate_batch"},
+    )
+    place: Literal["start", "end"] = Field(
+        default="start",
+        title="Lines go to the prompt's",
+        json_schema_extra={"suffix": "prompts_from_file_or_textbox_prompt_position", "segments": True},
+    )
+    text: str = Field(
+        default="",
+        title="Prompts, one a line",
+        json_schema_extra={
+            "suffix": "prompts_from_file_or_textbox_prompt_txt",
+            "lines": 4,
+            "placeholder": "a red boat\n--prompt a blue boat --steps 12",
+            "file": True,
+        },
+    )
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise InvalidRequest(f"The list of prompts must be text, not {self.text!r}.")
-        for name in ("iterate", "same_seed"):
-            checked.flag(name.replace("_", " ").capitalize(), getattr(self, name))
-        checked.choice("place for prompts", self.place, PLACES)
-
-    def requests(self, request: GenerationRequest, styles: Styles) -> Listed:
-        """One request for each line that is not empty, of the form's `request`; `styles` are what ``--styles`` may
-        name. Raises `InvalidRequest` with the number
+    def requests(self, request: GenerationRequest, turn: ScriptTurn) -> Several:
+        """One request for each line that is not empty, of the form's `request`. Raises `InvalidRequest` with the number
         of a line that cannot be read or that asks for what cannot be."""
         if self.iterate or self.same_seed:
             request = replace(request, seed=request.resolved().seed)
@@ -99,33 +112,40 @@ class PromptLines:
             try:
                 given = read_line(line.strip())
                 remarks |= dict.fromkeys(f"--{name} is left out: {why}." for name, why in IDLE.items() if name in given)
-                found.append(self._applied(request, given, styles))
+                found.append(self._applied(request, given, turn))
             except InvalidRequest as error:
                 raise InvalidRequest(f"Line {number}: {error}") from error
             if self.iterate:
                 request = replace(request, seed=(request.seed + request.pictures) % (LARGEST_SEED + 1))
         if not found:
             raise InvalidRequest("This list has no prompts: write one a line.")
-        return Listed(requests=tuple(found), remarks=tuple(remarks))
+        return Several(requests=tuple(found), remarks=tuple(remarks))
 
-    def _applied(self, request: GenerationRequest, given: Mapping[str, object], styles: Styles) -> GenerationRequest:
+    def _applied(self, request: GenerationRequest, given: Mapping[str, object], turn: ScriptTurn) -> GenerationRequest:
         if given.get("restore_faces"):
             raise InvalidRequest("--restore_faces cannot be done: there is no face restoration.")
         changes = {FIELDS[name]: value for name, value in given.items() if name in FIELDS}
         for name in PROMPTS:
             if name in given:
                 changes[name] = self._joined(str(given[name]), getattr(request, name))
-        if "sampler_name" in given:
-            sampler, schedule = split_name(str(given["sampler_name"]))
-            changes["sampler"] = sampler.name
-            changes |= {"schedule": schedule.name} if schedule else {}
         made = replace(request, **changes, **_variation(request, given), **_resized(request, given))
-        return with_styles(made, [name for name in listed(str(given.get("styles", ""))) if name], styles)
+        if "sampler_name" in given:  # as an axis reads it, with a schedule behind it or without
+            made = find_axis("Sampler").apply(made, str(given["sampler_name"]), ())
+        return turn.with_styles(made, _names(str(given.get("styles", ""))))
 
     def _joined(self, line: str, form: str) -> str:
         if not line or not form:
             return line or form
-        return f"{line} {form}" if self.place == PLACES[0] else f"{form} {line}"
+        return f"{line} {form}" if self.place == "start" else f"{form} {line}"
+
+
+@hook
+def register(api: ExtensionApi) -> None:
+    api.script(Script(title="Prompts from file or textbox", kind=PromptLines, plan=_plan))
+
+
+def _plan(request: GenerationRequest, params: PromptLines, turn: ScriptTurn) -> Several:
+    return params.requests(request, turn)
 
 
 def read_line(line: str) -> dict[str, object]:
@@ -164,6 +184,14 @@ def read_line(line: str) -> dict[str, object]:
     return found
 
 
+def _names(text: str) -> list[str]:
+    """Names between commas; one with a comma in it stands in double quotes. Raises `InvalidRequest`."""
+    try:
+        return [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
+    except csv.Error as error:
+        raise InvalidRequest(f"--styles has {text[:40]!r}, which cannot be read as a list: {error}.") from error
+
+
 def _variation(request: GenerationRequest, given: Mapping[str, object]) -> dict[str, Variation]:
     flags = {"subseed": "seed", "subseed_strength": "strength"}
     changes = {field: given[name] for name, field in flags.items() if name in given}
@@ -177,4 +205,4 @@ def _resized(request: GenerationRequest, given: Mapping[str, object]) -> dict[st
         return {}
     now = request.seed_resize or (request.width, request.height)
     width, height = (old if side is None else int(str(side)) for side, old in zip(sides, now, strict=True))
-    return {"seed_resize": None if min(width, height) < SIZE_STEP else (width, height)}
+    return {"seed_resize": None if min(width, height) < SMALLEST_SIDE else (width, height)}

@@ -2,42 +2,69 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Literal
 
-from backend import checked
-from backend.errors import InvalidRequest
-from backend.grids.grid import Cell, Grid, Line, Look, Side
-from backend.grids.values import MOST_CELLS
-from backend.request import GenerationRequest
-from backend.sampling_options import LARGEST_SEED
+from backend.extension_api import (
+    LARGEST_SEED,
+    MOST_CELLS,
+    Cell,
+    ExtensionApi,
+    Field,
+    GenerationRequest,
+    Grid,
+    InvalidRequest,
+    Line,
+    Look,
+    Params,
+    Script,
+    ScriptTurn,
+    Several,
+    Side,
+    hook,
+)
 
-SCRIPT = "Prompt matrix"
+TITLE = "Prompt matrix"
 JOINERS = {"comma": ", ", "space": " "}
-PROMPTS = ("positive", "negative")
 _SIGN = re.compile(r"\\.|[\[\]{}|]", re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """What a prompt matrix is asked for, in AUTOMATIC1111's options: parts `at_start` stand in front of the first one;
+class Matrix(Params):
+    """What a prompt matrix is asked for, in AUTOMATIC1111's order: parts `at_start` stand in front of the first one;
     with `different_seeds` the seed counts up."""
 
-    at_start: bool = False
-    different_seeds: bool = False
-    prompt: str = PROMPTS[0]
-    joiner: str = "comma"
-    look: Look = field(default_factory=Look)
-
-    def __post_init__(self) -> None:
-        for name in ("at_start", "different_seeds"):
-            checked.flag(name.replace("_", " ").capitalize(), getattr(self, name))
-        checked.choice("prompt", self.prompt, PROMPTS)
-        checked.choice("joiner", self.joiner, tuple(JOINERS))
+    at_start: bool = Field(
+        default=False,
+        title="Parts stand at the start of the prompt",
+        json_schema_extra={"suffix": "prompt_matrix_put_at_start"},
+    )
+    different_seeds: bool = Field(
+        default=False,
+        title="Another seed for each picture",
+        json_schema_extra={"suffix": "prompt_matrix_different_seeds"},
+    )
+    prompt: Literal["positive", "negative"] = Field(
+        default="positive",
+        title="Prompt",
+        json_schema_extra={"suffix": "prompt_matrix_prompt_type", "row": "words", "segments": True},
+    )
+    joiner: Literal["comma", "space"] = Field(
+        default="comma",
+        title="Joined by",
+        json_schema_extra={"suffix": "prompt_matrix_variations_delimiter", "row": "words", "segments": True},
+    )
+    margin: int = Field(
+        default=0,
+        ge=0,
+        le=500,
+        title="Grid margins (px)",
+        json_schema_extra={"suffix": "prompt_matrix_margin_size", "step": 2},
+    )
 
     def grid(self, request: GenerationRequest) -> Grid:
         """The grid of a request whose prompt is ``always|perhaps|perhaps too``. Each half of the optional parts is an
         axis. Raises `InvalidRequest` for a prompt without any, and for more than are allowed."""
-        name = "prompt" if self.prompt == PROMPTS[0] else "negative_prompt"
+        name = "prompt" if self.prompt == "positive" else "negative_prompt"
         always, *optional = parts_of(getattr(request, name))
         if not optional:
             raise InvalidRequest(f"The {self.prompt} prompt has no | in it, so there is nothing to combine.")
@@ -54,14 +81,31 @@ class Matrix:
             made = replace(base, seed=seed, **{name: JOINERS[self.joiner].join(words)})
             cells.append(Cell(x=number % 2**wide, y=number // 2**wide, z=0, request=made))
         return Grid(
-            script=SCRIPT,
+            script=TITLE,
             base=replace(request, seed=base.seed),
             cells=tuple(cells),
             x=_side("Parts", optional[:wide]),
             y=_side("More parts", optional[wide:]),
             z=Side(),
-            look=self.look,
+            look=Look(margin=self.margin),
         )
+
+
+@hook
+def register(api: ExtensionApi) -> None:
+    api.script(
+        Script(
+            title=TITLE,
+            kind=Matrix,
+            plan=_plan,
+            grid=True,
+            hint="a boat|red|at dusk: every combination of what stands behind a |",
+        )
+    )
+
+
+def _plan(request: GenerationRequest, params: Matrix, _turn: ScriptTurn) -> Several:
+    return Several(grid=params.grid(request))
 
 
 def parts_of(prompt: str) -> list[str]:

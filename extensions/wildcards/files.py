@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.errors import InvalidRequest, unknown_name
-from backend.prompt.choices import MOST_NESTED, Option, read_option, wildcards_in
+from backend.extension_api import InvalidRequest, unknown_name
+
+from .choices import MOST_NESTED, Option, read_option, wildcards_in
 
 SUFFIX = ".txt"
 LARGEST_FILE = 16 * 1024 * 1024  # bytes

@@ -8,11 +8,11 @@ import csv
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.name_search import NameSearch
+from backend.extension_api import NameSearch
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,16 @@ class Tag:
 class _Read:
     """What was read when the files were in a state."""
 
-    state: tuple[tuple[str, int, int], ...]
+    state: tuple[tuple[Path, int, int], ...]
     tags: tuple[Tag, ...]
     search: NameSearch
 
 
 class TagLists:
-    """All tags of a folder's lists, the most used first. Safe to use from any thread."""
+    """All tags of some folders' lists, the most used first. Safe to use from any thread."""
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path]):
+        self._folders = folders
         self._lock = threading.Lock()
         self._read: _Read | None = None
 
@@ -70,27 +70,27 @@ class TagLists:
                 self._read = _Read(state=state, tags=tuple(tags), search=NameSearch(names))
             return self._read
 
-    def _files(self) -> Iterator[tuple[str, int, int]]:
-        """Name, time and size of every list."""
-        for path in sorted(self._folder.glob("*.csv")):
+    def _files(self) -> Iterator[tuple[Path, int, int]]:
+        """Path, time and size of every list."""
+        for path in (path for folder in self._folders for path in sorted(folder.glob("*.csv"))):
             try:
                 found = path.stat()
             except OSError:
                 continue
-            yield path.name, found.st_mtime_ns, found.st_size
+            yield path, found.st_mtime_ns, found.st_size
 
-    def _tags(self, files: tuple[tuple[str, int, int], ...]) -> list[Tag]:
+    def _tags(self, files: tuple[tuple[Path, int, int], ...]) -> list[Tag]:
         """Every tag once, as the first list that has it says."""
         tags: dict[str, Tag] = {}
-        for name, _, size in files:
+        for path, _, size in files:
             if size > LARGEST_LIST:
-                log.warning("The tag list %s has more than %d bytes and is left out.", name, LARGEST_LIST)
+                log.warning("The tag list %s has more than %d bytes and is left out.", path.name, LARGEST_LIST)
                 continue
             try:
-                for tag in read_tags(self._folder / name):
+                for tag in read_tags(path):
                     tags.setdefault(tag.name, tag)
             except (OSError, csv.Error) as error:
-                log.warning("The tag list %s cannot be read to its end (%s).", name, error)
+                log.warning("The tag list %s cannot be read to its end (%s).", path.name, error)
         return list(tags.values())
 
 
