@@ -124,7 +124,8 @@ def test_cells_of_a_grid_are_made_again_each_from_its_own_file(app: App) -> None
 def test_words_that_were_drawn_stay_when_the_file_they_came_from_is_gone(app: App) -> None:
     file = app.options.data_dir / "wildcards" / "shape.txt"
     file.write_text("disc")
-    (path,) = run(app, replace(REQUEST, prompt="a __shape__ {red|blue}", seed=4))
+    (request,) = app.several(replace(REQUEST, prompt="a __shape__ {red|blue}", seed=4))
+    (path,) = run(app, request)
     file.unlink()
     request = GenerationRequest.from_json(recipe_of(path).request)
     assert "disc" in request.prompt

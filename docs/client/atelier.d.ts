@@ -116,7 +116,7 @@ export interface GenerationRequest {
   /** Template */
   template?: Template | null;
   /** Extensions */
-  extras?: { [name: string]: { [name: string]: unknown } };
+  extras?: { [name: string]: { [name: string]: boolean | number | string } };
 }
 
 /** The drawing of a grid, which the page has asked for: its pictures are jobs of their own before it. */
@@ -630,7 +630,7 @@ export interface UpscaleRequest {
   /** Keep metadata */
   keep_metadata?: boolean;
   /** Operations */
-  operations?: { [name: string]: { [name: string]: unknown } };
+  operations?: { [name: string]: { [name: string]: boolean | number | string } };
 }
 
 /** How far the first noise is from the seed's towards that of a second `seed`, of which -1 means "choose one". */

@@ -166,7 +166,7 @@ def _model(kind: type, tables: _Tables, place: str = "") -> type[BaseModel]:
 def _described(hint: Any, place: str, tables: _Tables) -> Any:
     said = tables.said(place)
     if get_origin(hint) is Mapping:  # values by names that nobody here knows
-        return Annotated[dict[str, dict[str, Any]], Field(description=said)]
+        return Annotated[dict[str, dict[str, bool | float | str]], Field(description=said)]
     inner = [each for each in get_args(hint) or (hint,) if each is not NoneType]
     if is_dataclass(inner[0]):
         assert isinstance(inner[0], type)
