@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.app import App, Options
+from backend.request import GenerationRequest
 from backend.server import jobs_api
 from tests.scripted import ScriptedWorker
 from tests.sd_studio import ME, cookies, server
@@ -48,7 +49,14 @@ def asked(app: App, client: TestClient, scripts: dict[str, Any], **more: Any) ->
     app.start()
     body = {"prompt": "a red circle", "steps": 1, "width": 64, "height": 64, "alwayson_scripts": scripts, **more}
     answer = client.post("/sdapi/v1/txt2img", json=body)
-    return app.queue.jobs(ME)[-1].request.extras if answer.status_code == 200 else answer.json()
+    return newest(app).extras if answer.status_code == 200 else answer.json()
+
+
+def newest(app: App) -> GenerationRequest:
+    """What was asked for last."""
+    request = app.queue.jobs(ME)[-1].request
+    assert isinstance(request, GenerationRequest)
+    return request
 
 
 ALL = {"enabled": True, "width": 8, "colour": "oak", "soft": False}
@@ -111,7 +119,7 @@ def test_v2_lists_extensions_with_their_schemas_and_takes_their_values(app: App,
     wanted = {"prompt": "a red circle", "steps": 1, "width": 64, "height": 64, "extras": {"frame": {"width": 12}}}
     answer = client.post("/api/v2/generations", json=wanted)
     assert answer.status_code < 300, answer.text
-    assert app.queue.jobs(ME)[-1].request.extras == {"frame": ALL | {"width": 12}}
+    assert newest(app).extras == {"frame": ALL | {"width": 12}}
     answer = client.post("/api/v2/generations", json=wanted | {"extras": {"frame": {"width": 99}}})
     assert "Width of the frame" in answer.text
     described = client.get("/api/v2/openapi.json").json()["components"]["schemas"]["GenerationRequest"]

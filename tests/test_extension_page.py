@@ -18,9 +18,10 @@ from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from backend.server.guard import Guard
 from backend.server.origins import Policy
 from backend.server.owner import OWNER_COOKIE
+from backend.upscaling.request import UpscaleRequest
 from tests.packaged import files, write_zip
 from tests.scripted import ScriptedWorker
-from tests.test_extension_api import FRAME
+from tests.test_extension_api import FRAME, newest
 from tests.test_extension_routes import HOST, ME, added, write
 from tests.test_ui import by_id, event, form_values, made, put, send, wish
 from ui.app import mount
@@ -116,7 +117,7 @@ def test_windows_opened_later_have_what_came_and_older_ones_go_on(app: App) -> N
     assert app.queue.jobs(ME)[-1].request.prompt == "a boat"
     switched = form_values(client, prompt="framed", ext_frame_enabled=True, ext_frame_width=12)
     assert send(client, event(client, "txt2img_generate"), switched) == [""]
-    assert app.queue.jobs(ME)[-1].request.extras["frame"]["width"] == 12
+    assert newest(app).extras["frame"]["width"] == 12
     (message,) = send(
         client, event(client, "txt2img_generate"), form_values(client, ext_frame_enabled=True, ext_frame_width=99)
     )
@@ -291,7 +292,8 @@ def test_an_operation_is_asked_for_in_extras_while_its_switch_is_on(app: App) ->
     go = event(client, "extras_generate")
     assert send(client, go, form_values(client, "extras", **values)) == [""]
     assert send(client, go, form_values(client, "extras", **values, op_film_grain=True)) == [""]
-    assert [job.request.operations for job in app.queue.jobs(ME)] == [{}, {"Film grain": {"strength": 0.5}}]
+    requests = [job.request for job in app.queue.jobs(ME) if isinstance(job.request, UpscaleRequest)]
+    assert [each.operations for each in requests] == [{}, {"Film grain": {"strength": 0.5}}]
     values["op_film_grain_strength"] = 5
     (message,) = send(client, go, form_values(client, "extras", **values, op_film_grain=True))
     assert message.startswith("Film grain: Strength of the grain is 5")

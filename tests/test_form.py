@@ -286,7 +286,7 @@ PAINTED = {
 
 
 @pytest.mark.parametrize("tab", PAINTED)
-def test_a_request_with_parts_comes_back_from_the_form_of_its_tab(tab: str) -> None:
+def test_a_request_with_parts_comes_back_from_the_form_of_its_tab(tab: Tab) -> None:
     form, request = placed(tab=tab), PAINTED[tab]
     sent = {name: c.value for name, c in form.components.items()}  # pyright: ignore[reportAttributeAccessIssue]
     sent |= values(form, form.updates(request)) | {"checkpoint": ""}
