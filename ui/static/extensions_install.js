@@ -42,7 +42,7 @@ export class InstallPanel {
       "From a git repository",
       element(
         "div",
-        { className: "line wide" },
+        { className: "fields wide" },
         field("Address", address),
         field("Commit", commit, "The full one: what you have read is what is installed, and nothing that came later."),
       ),
