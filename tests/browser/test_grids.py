@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from backend.app import Options
 from backend.grids.request import GridRequest
@@ -126,6 +126,29 @@ def test_a_grid_is_cancelled_and_what_is_missing_is_made(studio: Studio, witness
     studio.steps(11)
     expect(cells(page)).to_have_count(6)
     expect(sheet(page, "grid").get_by_text("All 6 cells are made")).to_be_visible()
+
+
+def test_cells_that_are_made_before_the_order_is_answered_are_shown(studio: Studio, witness: Witness) -> None:
+    page = witness.open(studio.url)
+    plot(page)
+    page.locator("#txt2img_generate").click()
+    expect(page.locator(".queue li")).to_have_count(7)
+    studio.steps(1)
+    expect(page.locator(".queue li")).to_have_count(6)
+    page.locator("#txt2img_script_cost").get_by_role("button", name="Cancel the grid").click()
+    expect(page.locator(".caption .of-grid:visible")).to_have_count(1)
+    page.locator("#txt2img_script_cost").get_by_role("button", name="Grids").click()
+    expect(cells(page)).to_have_count(1)
+
+    def answered_late(route: Route) -> None:
+        answer = route.fetch()
+        studio.steps(11)
+        expect(page.locator(".queue li")).to_have_count(5)  # the cancelled ones; all others are over
+        route.fulfill(response=answer)
+
+    page.route("**/atelier/grids/resume", answered_late)
+    sheet(page, "grid").get_by_role("button", name="Make what is missing").click()
+    expect(cells(page)).to_have_count(6)
 
 
 def test_a_grid_goes_on_after_a_restart(options: Options, witness: Witness) -> None:

@@ -37,12 +37,16 @@ class GridSheet {
   #dialog = sheet("Grids", "grid-sheet", this.#resume, this.#cancel, this.#back);
   #shown = null;
   #due = false;
+  #stale = false; // something happened since what is shown was asked for
 
   constructor() {
     this.#list.ariaLabel = "Grid";
     this.#list.addEventListener("change", () => this.#show(this.#list.value));
     this.#dialog.body.append(this.#problem, this.#list, this.#said, this.#planes, this.#cell);
-    studio.addEventListener("change", () => this.#soon());
+    studio.addEventListener("change", () => {
+      this.#stale = true;
+      this.#soon();
+    });
   }
 
   async open(place) {
@@ -71,6 +75,7 @@ class GridSheet {
   }
 
   async #renew(place) {
+    this.#stale = false;
     const found = await attempt(this.#problem, () => askAt(`atelier/grids/${place}`));
     if (found) this.#draw(found);
   }
@@ -87,6 +92,7 @@ class GridSheet {
 
   async #order(what) {
     const { place } = this.#shown;
+    this.#stale = false;
     const found = await attempt(this.#problem, () => (what === "cancel" ? cancelGrid(place) : askAt(`atelier/grids/${what}`, { place })));
     if (found) this.#draw(found);
   }
@@ -104,6 +110,7 @@ class GridSheet {
       make: ({ legend, z }) => this.#plane(grid, legend, z),
       renew: (plane, { z }) => this.#fill(plane, z),
     });
+    if (this.#stale) this.#soon(); // the last cell may have been made while this answer was under way
   }
 
   #plane({ sides: { x, y } }, legend, z) {
