@@ -110,6 +110,5 @@ def mount(server: FastAPI, app: App, *, subpath: str = "", login: bool = False, 
         return build(app, login=login, shared=shared, renewals=renewals)
 
     pages = Pages(server, app, made, subpath=subpath)
-    pages.renew()
-    app.extensions.subscribe(pages.renew)
+    app.extensions.subscribe(pages.outdate)
     return server
