@@ -51,6 +51,7 @@ def test_the_prompt_decides(make: Make) -> None:
     assert control <= 0.5 <= asked, (asked, control)  # measured: 1.00 against 0.00
 
 
+@pytest.mark.slow
 def test_every_word_of_a_prompt_decides_its_part(make: Make) -> None:
     """Subject, colour and background change one by one, each against the same seeds."""
     base = make(GenerationRequest(prompt="a red circle on a blue background"))
@@ -63,6 +64,7 @@ def test_every_word_of_a_prompt_decides_its_part(make: Make) -> None:
         assert control <= 0.5 <= asked, (prompt, asked, control)
 
 
+@pytest.mark.slow
 def test_the_negative_prompt_takes_away(make: Make) -> None:
     request = GenerationRequest(prompt="a circle")
 
@@ -74,6 +76,7 @@ def test_the_negative_prompt_takes_away(make: Make) -> None:
     assert asked <= 0.2 <= control, (asked, control)  # measured: 0.00 against 0.41
 
 
+@pytest.mark.slow
 def test_guidance_strengthens(make: Make) -> None:
     """On a house, the subject with most parts: the simple ones the starter draws without guidance too."""
     request = GenerationRequest(prompt="a red house on a white background")

@@ -36,6 +36,7 @@ def make(studio: App, side: int) -> Make:
     return functools.cache(lambda request: made(studio, side, request))
 
 
+@pytest.mark.slow
 def test_more_steps_converge(make: Make) -> None:
     """The share of seeds whose picture after 20 steps is nearer to the one after 40 than that after 5 is."""
     request = GenerationRequest(prompt="a red circle on a blue background", sampler="Euler", schedule="Karras")
@@ -88,6 +89,7 @@ def test_the_last_preview_is_like_the_picture(studio: App, boat: GenerationReque
     assert np.mean(np.array(correlations) >= 0.8) >= 0.95, sorted(correlations)[:3]
 
 
+@pytest.mark.slow
 def test_a_lora_s_weight_is_how_much_of_its_style_shows(studio: App, side: int, make: Make) -> None:
     """The shipped cameo LoRA, whose style no picture of the starter's training had. Measured: 0.00, 0.53, 1.00."""
     request = GenerationRequest(prompt="a red circle on a yellow background")

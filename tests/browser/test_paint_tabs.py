@@ -293,6 +293,7 @@ def test_img2img_offers_its_results_also_those_that_came_while_the_page_was_away
     page.locator("#img2img_generate").click()
     proposals = page.locator("#img2img_canvas .proposals")
     expect(proposals).to_be_visible(timeout=FIRST)
+    page.wait_for_function("easel.view.proposal")  # its picture is read after the bar is there
     area = page.evaluate("easel.view.proposal.area")
     assert area == {"left": 49, "top": 0, "width": 203, "height": 203}  # 64 x 64, as large as the picture
     proposals.get_by_role("button", name="Accept").click()

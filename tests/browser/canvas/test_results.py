@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.canvas.sitting import (
     SIZE,
@@ -118,6 +118,17 @@ def test_a_line_being_drawn_stays_when_a_result_or_a_picture_comes(page: Page, e
     assert (layer(page, easel) == line).all()
 
 
+def test_the_picture_that_was_chosen_last_lies_on_the_canvas(page: Page, easel: Easel) -> None:
+    slow, quick = easel.offer("slow", drawn((900, 500))), easel.offer("quick", drawn((300, 200)))
+    held: list[Route] = []
+    page.route(f"**/{slow}", lambda route: held.append(route))
+    page.evaluate("url => { window.slow = canvas.load(url).catch(({ message }) => message) }", slow)
+    page.evaluate("url => canvas.load(url)", quick)
+    held.pop().continue_()
+    assert page.evaluate("window.slow") == "Another picture was put here meanwhile."
+    assert (state(page)["pictureSize"], state(page)["steps"]) == ([300, 200], 1)
+
+
 def test_a_result_that_is_gone_is_said_in_a_sentence(page: Page, witness: Sitting) -> None:
     page.evaluate("canvas.propose([{ url: 'atelier/nowhere', left: 0, top: 0, width: 8, height: 8 }])")
     expect(page.locator(".easel-problem")).to_be_visible()
@@ -158,6 +169,7 @@ def test_a_result_in_another_size_lies_over_the_whole_picture(page: Page, easel:
     page.evaluate("result => canvas.propose([{ ...result, resized: true }])", small)
     expect(page.locator(".proposals .where")).to_have_text("1 of 1")
     expect(page.get_by_label("Clear the sketch")).to_be_hidden()  # it could not stay where it was painted
+    page.wait_for_function("canvas.view.proposal")  # its picture is read after the bar is there
     area = page.evaluate("canvas.view.proposal.area")
     assert area["height"] == SIZE[1]
     assert area["left"] * 2 + area["width"] == pytest.approx(SIZE[0])
