@@ -934,9 +934,11 @@ def test_the_cost_over_a_canvas_is_known_by_its_size(client: TestClient) -> None
         client, "img2img", **{**XYZ, "xyz_plot_x_values": "1-4", "steps": 10, "denoising_strength": 0.5}
     )
     estimated = event(client, "img2img_script_cost", "estimate")
-    (told,) = send(client, estimated, values, {"size": [128, 64]})
+    (told,) = send(client, estimated, values, {"size": [128, 64], "number": 7})
     assert told["sentence"].startswith("4 pictures, 24 steps")
-    (told,) = send(client, estimated, values, {"size": None})
+    assert told["number"] == 7
+    (told,) = send(client, estimated, values, {"size": None, "number": 8})
+    assert told["number"] == 8
     assert "canvas" in told["problem"]
 
 

@@ -135,7 +135,8 @@ class Form:
         switch off is left out. The checkpoint, and what the form adopted besides, are the caller's."""
         values = _flat(asdict(request))
         asked = getattr(request, OPERATIONS_PLACE, {})
-        values |= {f"{OPERATIONS_PLACE}.{name}": name in asked for name in map(_operation, self._fields) if name}
+        values |= _flat({operation_place(name): params for name, params in asked.items()})
+        values |= {place: operation_of(place) in asked for place in self._fields if _is_operation(place)}
         if isinstance(request, GenerationRequest):
             resized = request.seed_resize or ()
             values |= {f"seed_resize.{side}": value for side, value in zip(_SIDES, resized, strict=False)}
@@ -182,9 +183,19 @@ def is_switch(name: str) -> bool:
     return _within(name, EXTRAS) and name.endswith(".enabled") and name.count(".") == 2
 
 
-def _operation(name: str) -> str:
-    """The operation whose switch a place is; empty for any other place."""
-    return name.partition(".")[2] if _within(name, OPERATIONS_PLACE) and name.count(".") == 1 else ""
+def operation_place(name: str) -> str:
+    """The place of an operation's switch, below which its parameters have theirs, whatever signs are in its name."""
+    return f"{OPERATIONS_PLACE}.{name.replace('%', '%25').replace('.', '%2E')}"
+
+
+def operation_of(place: str) -> str:
+    """The operation whose switch or parameter has that place."""
+    return place.split(".")[1].replace("%2E", ".").replace("%25", "%")
+
+
+def _is_operation(place: str) -> bool:
+    """Whether a place is that of an operation's switch."""
+    return _within(place, OPERATIONS_PLACE) and place.count(".") == 1
 
 
 def part_of(name: str) -> str:

@@ -1,6 +1,7 @@
 """Image operations of Extras, which extensions bring: a switch for each, with its parameters below."""
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from backend.errors import UserError
 from backend.upscaling.operations import ENABLED, OPERATIONS
 from ui.extension_fields import hints, plain, rows
 from ui.fields import Field
-from ui.form import OPERATIONS_PLACE, Form
+from ui.form import OPERATIONS_PLACE, Form, operation_of, operation_place
 from ui.pieces import hint
 
 
@@ -35,7 +36,7 @@ def shown_operations() -> tuple[ShownOperation, ...]:
     """Those that there are now."""
     found = []
     for row in OPERATIONS.values():
-        where, suffix = f"{OPERATIONS_PLACE}.{row.name}", f"op_{re.sub(r'[^a-z0-9]+', '_', row.name.lower())}"
+        where, suffix = operation_place(row.name), _suffix(row.name)
         switch = Field(name=where, suffix=suffix, make=gr.Checkbox, default=lambda _: False, said=row.name)
         try:
             made = [each for each in rows(row.kind, where, suffix) if each.name != f"{where}.{ENABLED}"]
@@ -44,6 +45,14 @@ def shown_operations() -> tuple[ShownOperation, ...]:
             continue
         found.append(ShownOperation(name=row.name, switch=switch, rows=tuple(made), hints=hints(row.kind, where)))
     return tuple(found)
+
+
+def _suffix(name: str) -> str:
+    """What the ids of an operation's elements end with: another one for each name."""
+    words = re.sub(r"[^a-z0-9]+", "_", name.lower())
+    if words.replace("_", " ") == name.lower():
+        return f"op_{words}"
+    return f"op_{words.strip('_')}_{zlib.crc32(name.lower().encode()):08x}"
 
 
 def place(form: Form, operations: Sequence[ShownOperation]) -> None:
@@ -66,11 +75,9 @@ def taken(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     own = {name: values.pop(name) for name in list(values) if name.startswith(f"{OPERATIONS_PLACE}.")}
     found: dict[str, dict[str, Any]] = {}
     for name, value in own.items():
-        _, operation, *rest = name.split(".")
-        if not rest and value:
-            found.setdefault(operation, {})
+        if name.count(".") == 1 and value:
+            found.setdefault(operation_of(name), {})
     for name, value in own.items():
-        _, operation, *rest = name.split(".")
-        if rest and operation in found:
-            found[operation][".".join(rest)] = value
+        if name.count(".") > 1 and operation_of(name) in found:
+            found[operation_of(name)][name.split(".", 2)[2]] = value
     return found

@@ -138,21 +138,26 @@ def chosen_styles(values: Mapping[str, Any]) -> list[str]:
 
 def tell_cost(app: App, form: Form, one: AskedFor, told: gr.HTML) -> None:
     """Let `told` say what the chosen script will cost, or what is wrong with it, whenever ``scripts.js`` asks. Of a
-    canvas only the size is known then, which is all that it takes."""
+    canvas only the size is known then, which is all that it takes. The answer repeats the number that was sent."""
 
     def estimate(event: gr.EventData, **values: Any) -> dict[str, Any]:
+        number = {"number": each} if isinstance(each := _sent(event).get("number"), int) else {}
         try:
             wanted = asked(app, form, _imagined(values, event), one)
-            return {"sentence": _sentence(wanted)}
+            return {"sentence": _sentence(wanted), **number}
         except UserError as error:
-            return {"problem": str(error)}
+            return {"problem": str(error), **number}
 
     send: Any = told
     form.on(send.estimate, estimate, told)
 
 
+def _sent(event: gr.EventData) -> Mapping[str, Any]:
+    return event._data if isinstance(event._data, dict) else {}
+
+
 def _imagined(values: Mapping[str, Any], event: gr.EventData) -> Mapping[str, Any]:
-    size = event._data.get("size") if isinstance(event._data, dict) else None
+    size = _sent(event).get("size")
     if PAINTING not in values or not size:
         return values
     painting = {"picture": SOME_PICTURE, "mask": SOME_PICTURE, "pictureSize": size}

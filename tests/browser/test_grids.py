@@ -1,10 +1,11 @@
 """Plots, lists of prompts and wildcards, as a person at the page uses them."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from backend.app import Options
 from backend.grids.request import GridRequest
@@ -100,6 +101,17 @@ def test_every_choice_is_filled_in_and_the_fields_are_there_after_a_reload(studi
     choose(page, "xyz_plot_x_type", "RNG source")
     page.locator("#txt2img_xyz_plot_fill_x").click()
     expect(text_field(page, "xyz_plot_x_values")).to_have_value("NV, CPU, GPU")
+    expect(cost(page)).to_contain_text("3 pictures")
+    # The answer to what was asked last stays, also where one to what was asked before comes after it.
+    held = Held(page)
+    held.hold("**/run/predict", lambda request: '"number":' in (request.post_data or ""))
+    text_field(page, "xyz_plot_x_values").fill("NV")
+    held.wait()
+    text_field(page, "xyz_plot_x_values").fill("NV, CPU")
+    expect(cost(page)).to_contain_text("2 pictures")
+    held.let_go()
+    expect(cost(page)).to_contain_text("2 pictures")
+    text_field(page, "xyz_plot_x_values").fill("NV, CPU, GPU")
     expect(cost(page)).to_contain_text("3 pictures")
     page.reload()
     witness.ready(page)
@@ -208,6 +220,71 @@ def test_a_prompt_matrix_is_drawn(studio: Studio, witness: Witness) -> None:
     expect(sheet(page, "grid").locator("thead th")).to_have_text(["red", "red"])
     expect(sheet(page, "grid").locator("thead th s")).to_have_count(1)
     expect(cells(page)).to_have_count(2)
+    page.keyboard.press("Escape")
+    text_field(page, "prompt").fill("a boat|red|old")
+    expect(cost(page)).to_contain_text("4 pictures")
+    page.locator("#txt2img_generate").click()
+    studio.steps(16)
+    page.locator("#txt2img_script_cost").get_by_role("button", name="Grids").click()
+    expect(cells(page)).to_have_count(4)
+    an_older_answer_changes_nothing(page)
+
+
+def an_older_answer_changes_nothing(page: Page) -> None:
+    """Of two grids, and of two cells, the one that was chosen last is shown, whatever is answered last."""
+    grid, held = sheet(page, "grid"), Held(page)
+    held.hold("**/atelier/grids/*/*")
+    choice = grid.get_by_label("Grid", exact=True)
+    choice.select_option(index=1)
+    held.wait()
+    choice.select_option(index=0)
+    expect(cells(page)).to_have_count(4)
+    held.let_go()
+    expect(cells(page)).to_have_count(4)
+    expect(grid.get_by_text("All 4 cells are made")).to_be_visible()
+    held.hold("**/atelier/recipe")
+    cells(page).nth(0).click()
+    held.wait()
+    grid.get_by_role("button", name="Back to the grid").click()
+    cells(page).nth(3).click()
+    expect(grid.locator(".recipe-words .named")).to_have_text("red, old")
+    held.let_go()
+    expect(grid.locator(".recipe-words .named")).to_have_text(["red, old"])
+
+
+class Held:
+    """Holds the next answer from an address back while those after it go through."""
+
+    def __init__(self, page: Page):
+        self._page = page
+        self._routes: list[Route] = []
+
+    def hold(self, address: str, named: Callable[[Request], bool] = lambda _: True) -> None:
+        """From now on; of those that `named` is true of."""
+
+        def handle(route: Route) -> None:
+            if self._routes or not named(route.request):
+                route.continue_()
+            else:
+                self._routes.append(route)
+
+        self._page.route(address, handle)
+
+    def wait(self) -> None:
+        """Until there is one."""
+        for _ in range(PATIENCE // 20):
+            if self._routes:
+                return
+            self._page.wait_for_timeout(20)
+        raise AssertionError("nothing was asked for that could be held back")
+
+    def let_go(self) -> None:
+        """And wait until the page has it."""
+        route = self._routes.pop()
+        with self._page.expect_response(lambda answer: answer.request == route.request):
+            route.continue_()
+        self._page.unroute_all()
+        self._page.wait_for_timeout(200)
 
 
 def test_a_prompt_with_choices_shows_what_it_may_become(studio: Studio, witness: Witness, options: Options) -> None:

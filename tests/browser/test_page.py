@@ -303,6 +303,29 @@ def test_a_picture_whose_file_is_gone_is_a_sentence(studio: Studio, witness: Wit
     witness.complaints.clear()
 
 
+def test_what_was_lost_with_the_connection_comes_back_with_it(studio: Studio, witness: Witness) -> None:
+    context = witness.context()
+    context.clock.install()
+    page = witness.open(studio.url, context)
+    page.route("**/atelier/pictures/**", lambda route: route.abort())
+    small(page)
+    generate(page, "a boat")
+    studio.steps(4)
+    shown = page.locator("#txt2img_results .live")
+    expect(shown.locator(".missing")).to_have_text("This picture could not be shown.")
+    expect(shown.locator(".history figure.gone")).to_have_count(1)
+    page.unroute_all()
+    assert all("ERR_FAILED" in words for words in witness.complaints)
+    witness.complaints.clear()
+    # Nothing is heard for a minute, with the socket still open: it is opened anew, whether anybody looks or not.
+    with page.expect_websocket():
+        context.clock.fast_forward(60_000)
+    expect(shown.locator(".history figure.gone")).to_have_count(0)
+    expect(shown).not_to_have_attribute("data-missing", re.compile(".*"))
+    expect(shown.locator(".mat img.shown")).to_be_visible()
+    witness.ready(page)
+
+
 def test_settings_are_found_saved_and_refused(studio: Studio, witness: Witness) -> None:
     page = witness.open(studio.url)
     page.get_by_role("tab", name="Settings").click()

@@ -3,6 +3,7 @@
 const SHORTEST_WAIT = 400; // milliseconds before the first attempt to come back
 const LONGEST_WAIT = 8000;
 const SILENCE = 50000; // Atelier says something at least every 20 seconds
+const LOOK = 5000; // milliseconds between two looks whether it has
 
 /**
  * Emits "open", "closed", "message" (detail: the parsed JSON) and "preview" (detail: {job, picture: Blob}).
@@ -24,15 +25,21 @@ export class Channel extends EventTarget {
 
   open() {
     this.#connect();
-    // After sleep or a lost network a socket may look open for minutes: look at once when the person comes back.
+    // After sleep or a lost network a socket may look open, or be opening, for minutes; when the person comes back it is
+    // looked at at once.
+    setInterval(() => this.#socket.readyState <= WebSocket.OPEN && this.#silent && this.#connect(), LOOK);
     window.addEventListener("online", () => this.#connect());
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && (!this.connected || Date.now() - this.#heard > SILENCE)) this.#connect();
+      if (!document.hidden && (!this.connected || this.#silent)) this.#connect();
     });
   }
 
   get connected() {
     return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  get #silent() {
+    return Date.now() - this.#heard > SILENCE;
   }
 
   /** @returns {boolean} whether it was sent */
@@ -44,9 +51,12 @@ export class Channel extends EventTarget {
   #connect() {
     clearTimeout(this.#timer);
     const old = this.#socket;
+    const lost = this.connected;
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
+    this.#heard = Date.now();
     old?.close();
+    if (lost) this.#tell("closed"); // what it looked like: it is not heard any more
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#heard = Date.now();

@@ -108,6 +108,13 @@ export function reconcile(parent, items, { key, make, renew = () => {} }) {
   for (const child of old.values()) child.remove();
 }
 
+/** Ask again for the pictures below `root` that could not be fetched; these are returned. */
+export function fetchAgain(root) {
+  const failed = [...root.querySelectorAll("img[src]")].filter((image) => image.complete && image.naturalWidth === 0);
+  for (const image of failed) image.setAttribute("src", image.getAttribute("src"));
+  return failed;
+}
+
 /** Set text only where it differs, so that nothing is laid out or read aloud again without need. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -38,6 +38,10 @@ class GridSheet {
   #shown = null;
   #due = false;
   #stale = false; // something happened since what is shown was asked for
+  #wanted = ""; // the place of the grid that was chosen
+  #asked = 0; // how often was asked for a grid, and which answer is shown: an older one comes too late
+  #answered = 0;
+  #told = 0; // how often another cell was opened, or none
 
   constructor() {
     this.#list.ariaLabel = "Grid";
@@ -57,27 +61,33 @@ class GridSheet {
     if (!this.#dialog.open) this.#dialog.showModal();
     const wanted = place || rows[0]?.place;
     if (wanted) await this.#show(wanted);
-    else this.#nothing();
+    else this.#nothing("There are no grids yet: choose what to plot, then press Generate.");
   }
 
-  #nothing() {
+  #nothing(words = "") {
+    this.#wanted = "";
     this.#shown = null;
     this.#planes.replaceChildren();
-    say(this.#said, "There are no grids yet: choose what to plot, then press Generate.");
+    say(this.#said, words);
     this.#cancel.hidden = this.#resume.hidden = true;
   }
 
   async #show(place) {
-    this.#list.value = place;
     this.#tell(null);
-    this.#planes.replaceChildren();
-    await this.#renew(place);
+    this.#nothing();
+    this.#list.value = this.#wanted = place;
+    await this.#ask(() => askAt(`atelier/grids/${place}`));
   }
 
-  async #renew(place) {
+  /** Draw what `act` answers, unless another grid was chosen meanwhile, or something newer is shown. */
+  async #ask(act) {
+    const [place, number] = [this.#wanted, ++this.#asked];
+    const late = () => place !== this.#wanted || number < this.#answered;
     this.#stale = false;
-    const found = await attempt(this.#problem, () => askAt(`atelier/grids/${place}`));
-    if (found) this.#draw(found);
+    const found = await attempt(this.#problem, unless(late, act));
+    if (!found) return;
+    this.#answered = number;
+    this.#draw(found);
   }
 
   /** While it is made, it is looked at again. */
@@ -86,15 +96,14 @@ class GridSheet {
     this.#due = true;
     setTimeout(() => {
       this.#due = false;
-      if (this.#dialog.open && this.#shown) this.#renew(this.#shown.place);
+      const place = this.#shown?.place;
+      if (this.#dialog.open && place) this.#ask(() => askAt(`atelier/grids/${place}`));
     }, PAUSE);
   }
 
-  async #order(what) {
+  #order(what) {
     const { place } = this.#shown;
-    this.#stale = false;
-    const found = await attempt(this.#problem, () => (what === "cancel" ? cancelGrid(place) : askAt(`atelier/grids/${what}`, { place })));
-    if (found) this.#draw(found);
+    return this.#ask(() => (what === "cancel" ? cancelGrid(place) : askAt(`atelier/grids/${what}`, { place })));
   }
 
   #draw(grid) {
@@ -156,14 +165,16 @@ class GridSheet {
 
   /** The parameters of a cell; null goes back to the grid. */
   async #tell(cell) {
+    const number = ++this.#told;
     this.#cell.hidden = !cell;
     this.#back.hidden = !cell;
     this.#said.hidden = this.#planes.hidden = Boolean(cell);
     this.#list.hidden = Boolean(cell) || this.#list.options.length < 2;
     if (!cell) return;
     this.#cell.replaceChildren(element("img", { src: cell.url, alt: this.#named(cell) }));
-    const found = await attempt(this.#problem, () => readRecipe(cell.url));
-    if (!found || this.#cell.hidden) return;
+    const late = () => number !== this.#told;
+    const found = await attempt(this.#problem, unless(late, () => readRecipe(cell.url)));
+    if (!found) return;
     const { infotext } = found.recipe;
     const use = async () => {
       this.#dialog.close();
@@ -182,6 +193,17 @@ class GridSheet {
     );
   }
 }
+
+/** What `act` answers, and why it failed; nothing where `late()` says that nobody waits for it any more. */
+const unless = (late, act) => async () => {
+  try {
+    const found = await act();
+    return late() ? undefined : found;
+  } catch (error) {
+    if (!late()) throw error;
+    return undefined;
+  }
+};
 
 function lines(legend) {
   return legend.map(({ text, active }) => element(active ? "span" : "s", { className: "legend", textContent: text }));

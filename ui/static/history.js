@@ -1,6 +1,6 @@
 // The pictures of the last jobs, as a contact sheet.
 
-import { element, iconButton, reconcile, say } from "./elements.js";
+import { element, fetchAgain, iconButton, reconcile, say } from "./elements.js";
 import { menuButton } from "./next_steps.js";
 import { download } from "./stage.js";
 import { studio } from "./studio.js";
@@ -16,6 +16,10 @@ export class History {
   constructor(root, acts) {
     this.#root = root;
     this.#acts = acts;
+    // What could not be fetched may only have had no network.
+    studio.addEventListener("open", () => {
+      for (const image of fetchAgain(root.querySelector(".sheet"))) image.closest("figure").classList.remove("gone");
+    });
   }
 
   render(shown) {

@@ -148,7 +148,7 @@ export class Details {
   }
 
   async #preview() {
-    const last = studio.everyPicture()[0];
+    const last = studio.newest;
     if (!last) return complain(this.#problem, "There is no picture yet: make one, then come back.");
     const said = await attempt(this.#problem, () => ask(`/${this.#model.id}/preview`, { job: last.job, index: last.index }));
     if (!said) return undefined;

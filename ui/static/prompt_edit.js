@@ -12,7 +12,9 @@ export function replace(area, start, end, text, selected = [start + text.length,
     if (area.value.slice(start, end) !== text) {
       area.focus({ preventScroll: true });
       area.setSelectionRange(start, end);
-      if (!document.execCommand(text ? "insertText" : "delete", false, text)) byHand(area, start, end, text);
+      // One that is hidden takes no focus, and the command would change whatever was selected last.
+      const typed = document.activeElement === area && document.execCommand(text ? "insertText" : "delete", false, text);
+      if (!typed) byHand(area, start, end, text);
     }
     area.setSelectionRange(...selected);
   } finally {
@@ -29,6 +31,15 @@ export function rewrite(area, text) {
   let last = 0;
   while (last < shorter - same && before.at(-1 - last) === text.at(-1 - last)) last++;
   replace(area, same, before.length - last, text.slice(same, text.length - last), [text.length, text.length]);
+}
+
+/** The same for who is not typing there: whatever had the focus keeps it. */
+export function rewriteAside(area, text) {
+  const before = document.activeElement;
+  rewrite(area, text);
+  if (before === area || document.activeElement !== area) return;
+  area.blur();
+  before?.focus?.({ preventScroll: true });
 }
 
 function byHand(area, start, end, text) {

@@ -89,7 +89,7 @@ function insert(area, text) {
 function read(tab) {
   const text = document.querySelector(`#${tab}_prompt textarea`)?.value ?? "";
   if (text.trim()) return propose(new Blob([text]), { typed: true });
-  const [newest] = studio.everyPicture();
+  const { newest } = studio;
   if (newest) return propose(newest.url);
   throw new Error("Paste the parameters of a picture into the prompt first, or drop its file there.");
 }

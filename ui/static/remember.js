@@ -17,12 +17,14 @@ function keep(values) {
   const plain = window.atelierPlain?.[tab];
   if (!plain) return; // components report their defaults before restore() has run
   const form = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  // Fields that only other windows have, or that had an extension which is off now, keep what they held.
+  const others = (storage) => Object.fromEntries(Object.entries(kept(storage)).filter(([name]) => !names.includes(name)));
   const changed = Object.entries(form).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(plain[name]));
   (window.atelierValues ??= {})[tab] = form;
   dispatchEvent(new CustomEvent("atelier-values", { detail: tab }));
   try {
-    sessionStorage.setItem(key, JSON.stringify(form));
-    localStorage.setItem(key, JSON.stringify(Object.fromEntries(changed)));
+    sessionStorage.setItem(key, JSON.stringify({ ...others(() => sessionStorage), ...form }));
+    localStorage.setItem(key, JSON.stringify({ ...others(() => localStorage), ...Object.fromEntries(changed) }));
   } catch {
     // storage is forbidden or full: then a reload forgets
   }

@@ -23,6 +23,8 @@ export function start(root, { tab, scripts, listed, nothing, props, watch, estim
   const cancel = button("Cancel the grid", () => cancelGrid(going().grid).catch(complain), { className: "cancel-grid" });
   place.querySelector(".line").append(button("Grids", () => openGrids(), { className: "show-grids" }), cancel);
   let timer = 0;
+  let asked = 0;
+  let answered = 0; // two may be under way: an older answer comes too late
 
   function show() {
     const values = window.atelierValues?.[tab] ?? {};
@@ -48,11 +50,13 @@ export function start(root, { tab, scripts, listed, nothing, props, watch, estim
   async function ask() {
     const canvas = document.getElementById(`${tab}_canvas`) && (await canvasOf(tab));
     const size = canvas?.state.pictureSize ?? null;
-    estimate({ size: size?.every((side) => side > 0) ? size : null });
+    estimate({ number: ++asked, size: size?.every((side) => side > 0) ? size : null });
   }
 
   watch("value", () => {
-    const { sentence: words = "", problem = "" } = props.value ?? {};
+    const { sentence: words = "", problem = "", number = 0 } = props.value ?? {};
+    if (number < answered) return;
+    answered = number;
     say(sentence, problem || words);
     place.toggleAttribute("data-problem", Boolean(problem));
   });

@@ -1,6 +1,6 @@
 // The stage: the picture being made turns into the picture that was made, at one place and in one size.
 
-import { element, iconButton, reconcile, say } from "./elements.js";
+import { element, fetchAgain, iconButton, reconcile, say } from "./elements.js";
 import { atelier } from "./form.js";
 import { openGrids } from "./grid_sheet.js";
 import { renewSteps, stepButtons } from "./next_steps.js";
@@ -35,6 +35,7 @@ export class Stage {
   #mat;
   #picture;
   #wanted = ""; // the picture or preview on the stage, or being decoded for it
+  #lost = false; // it could not be fetched
   #ratio = { width: 1, height: 1 };
 
   /** @param acts {pin(picture), follow(), open(picture), reuse(picture), reuseSeed(picture), tell(sentence)} */
@@ -50,6 +51,11 @@ export class Stage {
     root.querySelector(".steps").append(...stepButtons(() => this.current, { done: acts.tell }));
     root.querySelector(".examples").append(...EXAMPLES.map((prompt) => this.#example(prompt)));
     new ResizeObserver(() => this.#fit()).observe(this.#mat);
+    // It may only have had no network: what is drawn next asks for it again.
+    studio.addEventListener("open", () => {
+      if (this.#lost) this.#wanted = "";
+      fetchAgain(root.querySelector(".strip"));
+    });
   }
 
   #acts() {
@@ -132,6 +138,7 @@ export class Stage {
     shown.className = "shown";
     this.#picture.replaceWith(shown);
     this.#picture = shown;
+    this.#lost = false;
     this.#root.removeAttribute("data-missing");
     this.#fit();
   }
@@ -139,9 +146,10 @@ export class Stage {
   /** The file is not there any more: say what became of it, and do not ask again. */
   async #missing(address) {
     this.#hide();
+    this.#lost = true;
     const answer = await fetch(address).catch(() => null);
     const sentence = answer && !answer.ok ? await answer.text() : "This picture could not be shown.";
-    if (address !== this.#wanted) return; // another picture was chosen meanwhile
+    if (address !== this.#wanted || !this.#lost) return; // another picture was chosen meanwhile
     this.#root.toggleAttribute("data-missing", true);
     say(this.#root.querySelector(".missing"), sentence);
   }

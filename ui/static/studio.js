@@ -3,7 +3,7 @@
 import { Channel } from "./channel.js";
 
 /**
- * Emits "change" whenever anything is different, "problem" (detail: a sentence), "submitted" when a job appears that was
+ * Emits "open" when Atelier is heard, or heard again, "change" whenever anything is different, "problem" (detail: a sentence), "submitted" when a job appears that was
  * not there before, "ended" (detail: the job) when one ends, and passes on "models", "works" and "extensions" (detail: the
  * message).
  */
@@ -33,6 +33,7 @@ class Studio extends EventTarget {
       this.connected = true;
       this.#told = new Set(); // everything is told anew, and takes the place of what was known
       this.progress = this.preview = null;
+      this.#emit("open");
       this.#changed();
     });
     on("closed", () => {
@@ -71,9 +72,19 @@ class Studio extends EventTarget {
     return this.#pictures.get(id) ?? [];
   }
 
-  /** Every picture there is, the newest job's first. */
+  /** Every picture there is, the newest job's first; those of a job in their order. */
   everyPicture() {
     return [...this.jobs].reverse().flatMap((job) => this.pictures(job.id));
+  }
+
+  /** Every picture there is, the one that was made last first. */
+  newestFirst() {
+    return [...this.jobs].reverse().flatMap((job) => [...this.pictures(job.id)].reverse());
+  }
+
+  /** The picture that was made last, or null. */
+  get newest() {
+    return this.newestFirst()[0] ?? null;
   }
 
   /** Send an order; says so when it cannot be sent. */

@@ -5,13 +5,14 @@ import { element } from "../elements.js";
 import { known, selected } from "../extension_slots.js";
 import { Autosave } from "./autosave.js";
 import { around, BoxFrame, extended, ofRatio, snapped, within } from "./box.js";
-import { Delivery } from "./delivery.js";
+import { canvases, place } from "./canvases.js";
+import { Delivery, namesIn } from "./delivery.js";
 import { Foot } from "./foot.js";
 import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
 import { addMask, changeMask, clear, maskFile } from "./layer_acts.js";
 import { Painting } from "./painting.js";
-import { blank, fetched, pictureIn } from "./picture.js";
+import { blank, bytesOf, pictureIn } from "./picture.js";
 import { Presses } from "./presses.js";
 import { Proposals } from "./proposals.js";
 import { Pointer } from "./ring.js";
@@ -21,6 +22,8 @@ import { View } from "./view.js";
 import { toggleWhole } from "./whole.js";
 
 const SIZE = 1024; // of a blank picture, where the form names none
+
+export { canvasOf } from "./canvases.js";
 
 /** Events: "change" (detail: `state`), "commit" (detail: what `commit` gave), "accept" (detail: the proposal). */
 export class Canvas extends EventTarget {
@@ -39,6 +42,8 @@ export class Canvas extends EventTarget {
   #foot;
   #tools;
   #forget; // takes the keys away
+  #wanted = 0; // how often a picture was chosen, and of which of these the bytes are here
+  #here = 0;
 
   /** @param root the element of ../canvas.html  @param offers {mask, sketch, box}, what this canvas has */
   constructor(root, name, offers = { mask: true, sketch: true, box: true }) {
@@ -146,10 +151,13 @@ export class Canvas extends EventTarget {
    * the picture itself. Rejects with a sentence, and then all is as it was.
    */
   async load(source, { layers = {} } = {}) {
+    const number = ++this.#wanted;
     await this.ready;
     const read = async ([name, from]) => [name, await bytesOf(from)];
     const blob = await bytesOf(source);
     const files = Object.fromEntries(await Promise.all(Object.entries(layers).map(read)));
+    if (number < this.#here) throw new Error("Another picture was put here meanwhile.");
+    this.#here = number;
     this.#gestures.finish(); // a line that is being drawn belongs to the picture before
     await this.#painting.replace(blob, { what: "Another picture", layers: files });
     this.#delivery.names = namesIn({ picture: source, ...layers });
@@ -258,10 +266,13 @@ export class Canvas extends EventTarget {
       .finally(() => this.#root.removeAttribute("data-busy"));
   }
 
-  /** Add a mask to what is painted, or take it off where that is chosen: a Blob of the picture's size. One step. */
-  async paintMask(blob, title, { erasing = false } = {}) {
+  /**
+   * Add a mask to what is painted, or take it off where that is chosen: a Blob of the picture's size. One step. With
+   * `of`, the picture it was made for, it rejects where another one lies here by now.
+   */
+  async paintMask(blob, title, how = {}) {
     this.#gestures.finish();
-    await addMask(this.#painting, blob, title, erasing);
+    await addMask(this.#painting, blob, title, how);
   }
 
   /** The mask as a PNG, or null where nothing is painted. */
@@ -273,13 +284,14 @@ export class Canvas extends EventTarget {
   async #select(tool, point) {
     const slot = known.canvas.find(({ id, number }) => tool === `extension ${id} ${number}`);
     const { erasing } = this.settings;
+    const { picture } = this;
     const [width, height] = this.state.pictureSize;
     const within = point.x >= 0 && point.y >= 0 && point.x < width && point.y < height;
     if (!within || this.#root.hasAttribute("data-busy")) return;
     this.#root.toggleAttribute("data-busy", true);
     try {
       if (!slot) throw new Error("The extension with this tool is off: choose another one.");
-      await this.paintMask(await selected(slot, this.picture, point), slot.title, { erasing });
+      await this.paintMask(await selected(slot, picture, point), slot.title, { erasing, of: picture });
     } catch (error) {
       this.#complain(error);
     } finally {
@@ -377,30 +389,6 @@ export class Canvas extends EventTarget {
     this.#foot.complain(error);
   }
 }
-
-const bytesOf = (source) => (typeof source === "string" || source instanceof URL ? fetched(source) : source);
-
-/** What the server calls those that came from its store. */
-function namesIn(sources) {
-  const named = Object.entries(sources).map(([part, source]) => [part, /\/inputs\/([0-9a-f]{64})$/.exec(String(source))?.[1]]);
-  return Object.fromEntries(named.filter(([, name]) => name));
-}
-
-const canvases = new Map(); // name -> {promise, resolve, canvas}
-
-function place(name) {
-  if (!canvases.has(name)) canvases.set(name, Promise.withResolvers?.() ?? resolvers());
-  return canvases.get(name);
-}
-
-function resolvers() {
-  const made = {};
-  made.promise = new Promise((resolve) => (made.resolve = resolve));
-  return made;
-}
-
-/** The canvas of that name, as soon as its tab was opened and what was painted is there again. */
-export const canvasOf = (name) => place(name).promise;
 
 /** Called by Gradio's component. */
 export async function start(root, { name, ...offers }) {

@@ -1,5 +1,6 @@
 // What the server gets: only what changed since it was sent.
 
+import { askAt } from "../json_door.js";
 import { encode } from "./png.js";
 
 const ADDRESS = "atelier/inputs"; // relative: it works below a proxy's path too
@@ -10,12 +11,17 @@ const PARTS = ["picture", "mask", "sketch"];
  * marked `refused` where it was the picture that the server did not take.
  */
 export async function putIn(blob) {
-  const answer = await fetch(new URL(ADDRESS, document.baseURI), { method: "POST", body: blob }).catch(() => null);
-  if (!answer) throw new Error("Atelier cannot be reached now: try again in a moment.");
-  const said = await answer.json().catch(() => ({}));
-  if (answer.ok && said.name) return said;
-  const error = new Error(said.problem || `Atelier did not take the picture (${answer.status}).`);
-  throw Object.assign(error, { refused: answer.status < 500 });
+  try {
+    return await askAt(ADDRESS, blob);
+  } catch (error) {
+    throw Object.assign(error, { refused: error.status > 0 && error.status < 500 });
+  }
+}
+
+/** What the server calls those of some pictures, Blobs or addresses by part, that came from its store. */
+export function namesIn(sources) {
+  const named = Object.entries(sources).map(([part, source]) => [part, /\/inputs\/([0-9a-f]{64})$/.exec(String(source))?.[1]]);
+  return Object.fromEntries(named.filter(([, name]) => name));
 }
 
 export class Delivery {

@@ -40,10 +40,14 @@ export function clear(painting, name) {
 const add = (before, bytes, k, value) => (bytes[k] = Math.max(before?.[k] ?? 0, value));
 const takeOff = (before, bytes, k, value) => (bytes[k] = Math.min(before?.[k] ?? 0, 255 - value));
 
-/** Add a picture in grey of the painting's size to the mask, or take it off. Rejects with a sentence for another size. */
-export function addMask(painting, blob, title, erasing) {
+/**
+ * Add a picture in grey of the painting's size to the mask, or take it off; with `of`, the file of a picture, only to
+ * that one. Rejects with a sentence for another size or picture.
+ */
+export function addMask(painting, blob, title, { erasing = false, of = null } = {}) {
   return painting.inTurn(async () => {
-    const { width, height, mask } = painting;
+    const { width, height, mask, picture } = painting;
+    if (of && of !== picture?.blob) throw new Error(`Another picture lies here now: ${title} was for the one before.`);
     const values = (await layerFrom(blob, { width, height, channels: 1 })).flat(mask.bounds);
     return painting.change("mask", title, (edit) => coverFlat(edit, erasing ? takeOff : add, values, mask.bounds));
   });

@@ -56,6 +56,9 @@ export function blank(width, height) {
   return sheet.convertToBlob();
 }
 
+/** The bytes of a Blob, or behind an address of this site. */
+export const bytesOf = (source) => (typeof source === "string" || source instanceof URL ? fetched(source) : source);
+
 /** The bytes behind an address of this site: of the whole picture, where it is that of a small one. */
 export async function fetched(address) {
   const url = new URL(address, document.baseURI);

@@ -78,6 +78,7 @@ export class Tools {
       const tool = { name: `extension ${slot.id} ${slot.number}` };
       const title = [slot.title, slot.hint].filter(Boolean).join(": ");
       const button = iconButton("extension", title, () => this.#canvas.pick(tool.name), "tool of-extension");
+      button.dataset.initial = slot.title.slice(0, 1).toUpperCase();
       this.#buttons.push({ button, tool });
       before.before(button);
     }
