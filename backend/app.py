@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from backend.errors import UserError
+from backend.events import Event
 from backend.extensions.door import prompted
 from backend.extensions.extension import ExtensionFault
 from backend.extensions.extensions import Extensions
@@ -45,6 +46,7 @@ from backend.sampling.guidance import find_guidance
 from backend.sampling.samplers import find_sampler
 from backend.sampling.schedules import AUTOMATIC, find_schedule, is_automatic
 from backend.sampling_options import Refiner
+from backend.saved_pictures import SavedPictures
 from backend.settings import SettingsStore
 from backend.styles import DEFAULT, Styles
 from backend.upscaling import door
@@ -165,6 +167,7 @@ class App:
             store=SQLiteJobStore(options.data_dir / "queue.sqlite3"),
             limits=self._limits,
         )
+        self.pictures = SavedPictures(options.data_dir / "pictures.sqlite3", self.queue.everybody())
         self.grids = Grids(self.outputs, self.queue, self._prepare_cell)
         self.extensions = Extensions(options.data_dir, services=self._services(), safe_mode=options.safe_mode)
         self._listen()
@@ -193,6 +196,7 @@ class App:
         self.retention.close()
         self.watchdog.close()
         self.extensions.close()
+        self.pictures.close()
         self.chores.close()
         self.downloads.close()
         self.hashes.close()
@@ -265,13 +269,17 @@ class App:
         """Let extensions be told what happens, and whoever watches over this process what they do."""
         events, pulse, loaded = self.extensions.events, self.options.pulse, ""
 
+        def on_event(job: Job, event: Event) -> None:
+            self.pictures.hear(job, event)  # first: who is told of a picture may ask whose it is
+            events.on_job(job, event)
+
         def on_status() -> None:
             nonlocal loaded
             before, loaded = loaded, self.status.value.checkpoint
             if loaded and loaded != before:
                 events.tell("checkpoint_loaded", loaded)
 
-        self.queue.hear(events.on_job)
+        self.queue.hear(on_event)
         self.settings.subscribe(lambda: events.tell("settings_changed"))
         self.status.subscribe(on_status)
         if pulse is not None:
@@ -296,6 +304,7 @@ class App:
             models=self.catalog.records,
             folders=self.options.folders_called,
             outputs=lambda: self.outputs.folder,
+            pictures=self.pictures.of,
             flags=self.options.extension_flags,
             seconds=lambda: self.settings.value.extension_seconds,
         )

@@ -21,7 +21,8 @@ found by its name in the form, in ``/api/v2``, in the infotext and on an axis of
 
 **What is promised.** `API_VERSION` is ``major.minor``. Within a major number names are added, never taken away, and
 what they mean stays: an extension that says ``api = ">=1.0,<2"`` goes on working. What is not in `__all__` is no
-promise.
+promise. 1.1 has added `Person` and `asked_by` (with `Depends`), `ExtensionApi.pictures`, `SavedPicture.saved`,
+`ExtensionApi.keep` with `Turn.kept`, and `Turn.settings`.
 
 **What is not offered**: replacing parts of Atelier, values by position, code that runs while something is installed. An
 extension is a program with all the rights of the person who runs Atelier; its permissions say what it is written to do
@@ -31,13 +32,14 @@ Importing this file imports no PyTorch. An extension that computes imports torch
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import pluggy
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
 
     from backend.sampling.denoiser import Words
 
-API_VERSION = "1.0"
+API_VERSION = "1.1"
 PROJECT = "atelier"
 
 hook = pluggy.HookimplMarker(PROJECT)  # stands above each function that is a hook
@@ -94,6 +96,7 @@ class Params(BaseModel):
 
 P = TypeVar("P", bound=Params)
 S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
 S_co = TypeVar("S_co", bound=BaseModel, covariant=True)
 P_contra = TypeVar("P_contra", bound=Params, contravariant=True)
 
@@ -118,9 +121,23 @@ class Turn(Protocol):
         """The extension's own parameters as the request has them; the defaults where it does not name them."""
         ...
 
+    def settings(self, kind: type[S]) -> S:
+        """The extension's own settings as they are now, of the model that `register` named to `ExtensionApi.settings`.
+        Raises `UserError` for another one."""
+        ...
+
+    def kept(self, kind: type[T]) -> T:
+        """What `register` has kept of that class (`ExtensionApi.keep`). Raises `UserError` if there is nothing."""
+        ...
+
 
 class JobTurn(Turn, Protocol):
     """A turn while the job runs, on the thread that owns the device."""
+
+    @property
+    def owner(self) -> str:
+        """Whose job it is, as `Person.owner` has it."""
+        ...
 
     def remark(self, sentence: str) -> None:
         """Tell the person something, as a `Notice` of the job."""
@@ -534,11 +551,40 @@ class Work(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SavedPicture:
-    """What ``image_saved`` tells: the file, its infotext, and whose it is."""
+    """What ``image_saved`` tells, and `ExtensionApi.pictures` gives: the file, its infotext, whose it is (as
+    `Person.owner`), and when it was saved, in seconds since 1970."""
 
     path: Path
     infotext: str
     owner: str
+    saved: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Who asks. `owner` is whose jobs and pictures they see: 32 hex digits, the same as `SavedPicture.owner`; empty for
+    a browser that takes no cookies, to which no picture belongs. `name` is what they log in with, empty where nobody
+    does. `administrator` says whether they may do what is an administrator's."""
+
+    owner: str
+    name: str
+    administrator: bool
+
+
+ASKING: ContextVar[Person] = ContextVar("ASKING")  # set by whoever lets somebody in; see `backend.extensions.asking`
+
+
+def asked_by() -> Person:
+    """Who asks, in all that an extension is called for by somebody: a handler of its routes (also as a parameter,
+    ``person: Annotated[Person, Depends(asked_by)]``, and for a WebSocket whoever has opened it), an event of its tab, a
+    button below a picture or at a model, a tool of the canvas, a page of cards. Raises `RuntimeError` everywhere else:
+    in hooks, in listeners, in background jobs, and on threads that the extension has begun."""
+    try:
+        return ASKING.get()
+    except LookupError:
+        raise RuntimeError(
+            "nobody asks here: asked_by is for routes, events of a tab, buttons, tools and cards"
+        ) from None
 
 
 class ExtensionApi(Protocol):
@@ -580,7 +626,13 @@ class ExtensionApi(Protocol):
         ...
 
     def settings(self, kind: type[S]) -> Settings[S]:
-        """The extension's settings, a pydantic model with a default for each; once."""
+        """The extension's settings, a pydantic model with a default for each; once. A hook has them from
+        `Turn.settings`."""
+        ...
+
+    def keep(self, thing: T) -> T:
+        """Keep something for the hooks while the extension is on, one of each class; `Turn.kept` gives it back. So a
+        module holds nothing: of two Ateliers in one process each has its own. What is returned is `thing`."""
         ...
 
     def script(self, script: Script[Any]) -> None:
@@ -665,6 +717,13 @@ class ExtensionApi(Protocol):
         """Begin a job beside the queue, on a thread of its own; it is listed in *Extensions* with its progress."""
         ...
 
+    def pictures(self, owner: str) -> Iterator[SavedPicture]:
+        """The saved pictures of a person, by `Person.owner`, the newest first, those whose files are still there:
+        whatever has become of their jobs, and since whenever. They are looked up as they are asked for, so that
+        ``islice(api.pictures(person.owner), 50)`` costs no more than 50. What an earlier Atelier has made is among them
+        as far as its jobs were in the list when this one first started."""
+        ...
+
     # Models
 
     def models(self, kind: Kind) -> Sequence[ModelRecord]:
@@ -697,6 +756,7 @@ __all__ = [
     "Card",
     "Cell",
     "ConfigDict",
+    "Depends",
     "EventName",
     "ExtensionApi",
     "Field",
@@ -723,6 +783,7 @@ __all__ = [
     "OnStep",
     "Params",
     "Pass",
+    "Person",
     "PictureTurn",
     "Plan",
     "Problem",
@@ -751,6 +812,7 @@ __all__ = [
     "UserError",
     "Variation",
     "Work",
+    "asked_by",
     "find_axis",
     "hook",
     "unknown_name",

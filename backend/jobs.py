@@ -250,6 +250,10 @@ class JobQueue:
         """Queue the same request, seed and all, again."""
         return self.submit(job.request, job.owner)
 
+    def everybody(self) -> Sequence[Job]:
+        """Everybody's jobs, in the order they run or ran."""
+        return self._jobs
+
     def jobs(self, owner: str) -> list[Job]:
         """The owner's jobs, in the order they run or ran."""
         return [job for job in self._jobs if job.owner == owner]
@@ -450,7 +454,9 @@ class JobQueue:
             job.emit(Interrupted())
         except UserError as error:
             _fail(job, error)
-        except Exception as error:
+        except Abandoned:
+            raise
+        except BaseException as error:  # nobody above would hear of it, and the queue would stand still
             log.exception("job %s failed", job.id)
             job.emit(_fault(error))
         return worker
@@ -460,7 +466,7 @@ def _fail(job: Job, fault: UserError) -> None:
     job.emit(Failed(message=str(fault), kind=fault.kind or "failed"))
 
 
-def _fault(error: Exception) -> Failed:
+def _fault(error: BaseException) -> Failed:
     if type(error).__name__ == "OutOfMemoryError":  # torch's; it is not imported here
         return Failed(message=OUT_OF_MEMORY, kind=OutOfMemory.kind)
     lines = str(error).splitlines()

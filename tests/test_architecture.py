@@ -36,7 +36,7 @@ PARTS: Mapping[str, Part] = MappingProxyType(
         "backend": Part(may=("backend.extension_api",), never=PAGE),
         "backend.extension_api": Part(may=("backend",), never=PAGE),
         "backend.server": Part(may=("backend", "backend.extension_api", *ASKED), never=PAGE),
-        "backend.server.owner": Part(may=("backend", "backend.server.people"), never=PAGE),
+        "backend.server.owner": Part(may=("backend", "backend.extension_api", "backend.server.people"), never=PAGE),
         "backend.server.people": Part(may=("backend",), never=PAGE),
         "backend.server.risks": Part(may=("backend", "backend.server.people"), never=PAGE),
         "ui": Part(may=("backend", "backend.extension_api", *ASKED), never=NETWORKS),

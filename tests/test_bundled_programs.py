@@ -17,9 +17,14 @@ from PIL import Image, ImageDraw
 
 from backend.app import App, Options
 from backend.errors import UserError
+from backend.extension_api import Person
+from backend.extensions.asking import asked_as
 from backend.model_manager.identity import Kind
+from backend.server import extension_routes
+from backend.server.owner import OWNER_COOKIE
 from tests.bundled import REQUEST, asking, made, on, pixels
 
+OWNER = "c" * 32
 PATIENCE = 30.0  # seconds after which what is waited for does not come
 
 
@@ -143,14 +148,17 @@ def test_the_tolerance_decides_what_is_similar(app: App) -> None:
 
 
 def test_a_contact_sheet_shows_the_day(app: App) -> None:
+    """Of the pictures of whoever asks for it."""
     extension = on(app, "contact_sheet")
-    images = made(app, replace(REQUEST, batch_count=3, steps=1))
+    images = made(app, replace(REQUEST, batch_count=4, steps=1))
+    list(app.queue.submit(replace(REQUEST, steps=1), "another").follow())
     (action,) = extension.brought.gallery_actions
     assert extension.settings is not None
     extension.settings.change(columns=2, side=96)
-    (images[0].path.parent / "broken.png").write_bytes(b"no picture")
-    said = action.act(images[0].path)
-    assert said.startswith("A sheet of 3 pictures")
+    images[-1].path.write_bytes(b"no picture")
+    with asked_as(Person(owner="me", name="", administrator=True)):
+        said = action.act(images[0].path)
+    assert said.startswith("A sheet of your 3 pictures")
     assert "1 could not be read." in said
     (sheet,) = extension.data_dir.glob("txt2img-*.png")
     assert str(sheet) in said
@@ -189,6 +197,18 @@ def served(app: App) -> TestClient:
 @pytest.fixture
 def client(app: App) -> TestClient:
     return served(app)
+
+
+def test_the_ledger_says_what_is_one_s_own(app: App) -> None:
+    on(app, "ledger")
+    images = made(app, replace(REQUEST, batch_count=2))
+    web = FastAPI()
+    extension_routes.attach(web, app)
+    client, nobody = TestClient(web, cookies={OWNER_COOKIE: OWNER}), TestClient(web)
+    assert client.get("/ext/ledger/mine").json() == {"pictures": 0, "days": []}
+    list(app.queue.submit(REQUEST, OWNER).follow())
+    assert nobody.get("/ext/ledger/mine").json() == {"pictures": 0, "days": []}
+    assert client.get("/ext/ledger/mine").json() == {"pictures": 1, "days": [[images[0].path.parent.name, 1]]}
 
 
 def summary(client: TestClient) -> Mapping[str, Any]:
@@ -267,5 +287,5 @@ def test_the_ledgers_tab_is_laid_out(app: App, client: TestClient) -> None:
     with gradio.Blocks() as page, gradio.Tab(tab.title):
         tab.build()
     labels = [block.value for block in page.blocks.values() if isinstance(block, gradio.Button)]
-    assert labels == ["Show what is there now", "Count what is there"]
+    assert labels == ["Show what is there now", "Show mine", "Count what is there"]
     assert summary(client)["pictures"] == 0

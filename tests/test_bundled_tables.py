@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 from backend.app import App
 from backend.errors import InvalidRequest
 from backend.events import Failed
+from backend.extension_api import Person
+from backend.extensions.asking import asked_as
 from backend.extensions.param_axes import axes_of
 from backend.grids.axes import find_axis
 from backend.request import GenerationRequest
@@ -177,7 +179,8 @@ def guided(app: App, tmp_path: Path) -> App:
     ImageDraw.Draw(drawn).rectangle((10, 10, 70, 70), fill="black")
     drawn.save(tmp_path / "drawn.png")
     (action,) = on(app, "simple_control").brought.gallery_actions
-    assert action.act(tmp_path / "drawn.png").startswith("drawn.png is the guide called latest")
+    with asked_as(Person(owner="me", name="", administrator=True)):
+        assert action.act(tmp_path / "drawn.png").startswith("drawn.png is the guide called latest")
     return app
 
 
@@ -216,7 +219,7 @@ def test_a_picture_takes_the_guides_shape_and_its_file_what_was_asked(guided: Ap
 def test_a_picture_that_was_put_in_is_a_guide_too(guided: App, tmp_path: Path) -> None:
     name = guided.inputs.put((tmp_path / "drawn.png").read_bytes()).name
     by_file, by_name = (
-        picture(guided, asking(REQUEST, "simple_control", guide=guide, layout=1.0)) for guide in ("latest.png", name)
+        picture(guided, asking(REQUEST, "simple_control", guide=guide, layout=1.0)) for guide in ("latest", name)
     )
     assert (by_file == by_name).all()
 
@@ -225,10 +228,16 @@ def test_a_guide_that_is_not_there_fails_the_job_with_a_sentence(guided: App) ->
     events = list(guided.queue.submit(asking(REQUEST, "simple_control", guide="mine"), "me").follow())
     assert isinstance(events[-1], Failed)
     assert events[-1].message.startswith("Simple control: There is no guide called 'mine' in ")
-    assert "latest.png" in events[-1].message
+    assert events[-1].message.endswith("; there are latest.")
 
 
 AT_LEAST, AT_MOST = 0.75, 0.4  # of the seeds, with a guide and without: said before it was measured
+
+
+def test_the_latest_guide_is_ones_own(guided: App) -> None:
+    events = list(guided.queue.submit(asking(REQUEST, "simple_control", layout=1.0), "somebody else").follow())
+    assert isinstance(events[-1], Failed)
+    assert events[-1].message.startswith("Simple control: There is no guide called 'latest' in ")
 
 
 @pytest.mark.slow
@@ -240,7 +249,8 @@ def test_a_guide_says_where_things_stand(tmp_path: Path) -> None:
     request = GenerationRequest(prompt="a red circle on a white background", steps=12)
     with starter_studio(tmp_path / "data") as app:
         (action,) = on(app, "simple_control").brought.gallery_actions
-        action.act(tmp_path / "guide.png")
+        with asked_as(Person(owner="test", name="", administrator=True)):
+            action.act(tmp_path / "guide.png")
         fine = asking(request, "simple_control", layout=1.0, cells=16, until=0.8)
         plain, usual, guided = (
             meaning.made(app, side_of(app), each) for each in (request, asking(request, "simple_control"), fine)

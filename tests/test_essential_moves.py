@@ -18,8 +18,11 @@ from PIL import Image
 from backend.app import App
 from backend.request import GenerationRequest
 from backend.server import extension_routes, extensions
+from backend.server.accounts import Accounts, parse_entries, users_of
+from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from backend.server.guard import Guard
 from backend.server.owner import OWNER_COOKIE
+from backend.server.people import owner_named
 from tests.extended import ended, extended, failed, made, studio
 from tests.test_engine import pixels
 from tests.test_img2img import noise, put
@@ -165,11 +168,16 @@ def until(true: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def client(app: App) -> TestClient:
-    """A person without a login, before the same guard as everywhere."""
+def web(app: App) -> FastAPI:
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     web.include_router(extensions.router(app))
     extension_routes.attach(web, app)
+    return web
+
+
+@pytest.fixture
+def client(web: FastAPI) -> TestClient:
+    """A person without a login, before the same guard as everywhere."""
     return TestClient(Guard(web), base_url=HOST, cookies={OWNER_COOKIE: ME}, client=("127.0.0.1", 50000))
 
 
@@ -182,21 +190,58 @@ def test_tags_are_served_with_their_script(app: App, client: TestClient) -> None
         assert served.text == (MOVES / "tags" / "tags.js").read_text()
 
 
+def saved(app: App, owner: str, prompt: str) -> Path:
+    """The file of a picture that is somebody's."""
+    (job,) = app.submit(replace(REQUEST, prompt=prompt), owner)
+    _, (ready,) = ended(job)
+    return ready.path
+
+
+def shown(client: TestClient, **asked: str) -> list[str]:
+    """The first words of the pictures that the browser lists."""
+    return [
+        row["infotext"].split(",")[0].split("\n")[0] for row in client.get("/ext/browser/pictures", params=asked).json()
+    ]
+
+
 def test_browser_lists_what_was_saved(app: App, client: TestClient) -> None:
+    earlier = saved(app, ME, "a yellow star")  # before the extension was there
     with moved(app, "browser"):
-        (ready,) = made(app, replace(REQUEST, prompt="a green boat"))
-        index = app.options.data_dir / "extensions-data" / "browser" / "index.jsonl"
-        # It is told on a thread of its own.
-        until(lambda: index.exists() and index.read_text().endswith("\n"))
-        (entry,) = client.get("/ext/browser/pictures").json()
-        assert ready.path.as_posix().endswith(entry["path"])
-        assert entry["infotext"].startswith("a green boat")
-        assert len(client.get("/ext/browser/pictures", params={"words": "BOAT"}).json()) == 1
-        assert client.get("/ext/browser/pictures", params={"words": "circle"}).json() == []
+        path = saved(app, ME, "a green boat")
+        saved(app, "b" * 32, "a stranger's boat")
+        first, *_ = client.get("/ext/browser/pictures").json()
+        assert path.as_posix().endswith(first["path"])
+        assert shown(client) == ["a green boat", "a yellow star"]
+        assert shown(client, words="BOAT") == ["a green boat"]
+        assert shown(client, words="circle") == []
+        assert client.get("/ext/browser/picture", params={"path": first["path"]}).content == path.read_bytes()
+        earlier.unlink()
+        assert shown(client) == ["a green boat"]
         stranger = client.get("/ext/browser/pictures", headers={"Origin": "http://elsewhere.example"})
         assert stranger.status_code == 403
         assert client.get("/ext/browser/pictures", headers={"Host": "elsewhere.example"}).status_code == 400
     assert client.get("/ext/browser/pictures").status_code == 404
+
+
+def test_browser_shows_each_person_their_own(app: App, web: FastAPI) -> None:
+    logins = "administrator ada:a,artist anna:b,artist bert:c"
+    doorkeeper = Doorkeeper(Accounts(users_of(parse_entries(logins, first="administrator", others="artist"))))
+    guard = Guard(web, doorkeeper=doorkeeper)
+
+    def window(name: str) -> TestClient:
+        cookies = {LOGIN_COOKIE: doorkeeper.sessions.begin(name)}
+        return TestClient(guard, base_url=HOST, cookies=cookies, client=("127.0.0.1", 50000))
+
+    with moved(app, "browser"):
+        files = {name: saved(app, owner_named(name), f"the boat of {name}") for name in ("anna", "bert")}
+        names = {name: path.relative_to(app.outputs.folder).as_posix() for name, path in files.items()}
+        ada, anna, bert = map(window, ("ada", "anna", "bert"))
+        assert (shown(ada), shown(anna), shown(bert)) == ([], ["the boat of anna"], ["the boat of bert"])
+        for name in ("anna", "bert"):
+            answer = anna.get("/ext/browser/picture", params={"path": names[name]})
+            assert (answer.status_code == 200, answer.content == files[name].read_bytes()) == ((name == "anna"),) * 2
+        nobody = TestClient(guard, base_url=HOST, client=("127.0.0.1", 50000))
+        assert nobody.get("/ext/browser/pictures").status_code == 401
 
 
 WINDOWS = """

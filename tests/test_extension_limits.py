@@ -137,6 +137,7 @@ def test_one_that_raises_fails_its_job_by_name(studio: Callable[..., App]) -> No
         match request.prompt:
             case "raise": raise ValueError("no frame\\nsecond line")
             case "leave": raise SystemExit
+            case "panic": raise type("PanicException", (BaseException,), {})("at the disco")
             case "say no": raise UserError("The frame is too wide.")
             case "stop": raise Cancelled
     """
@@ -145,11 +146,13 @@ def test_one_that_raises_fails_its_job_by_name(studio: Callable[..., App]) -> No
         "Frame failed in on_request: ValueError: no frame. Switch it off in Extensions, or see its log there."
     )
     assert fault_of(made(app, "leave")).message.startswith("Frame failed in on_request: SystemExit.")
+    # A panic of a library in Rust is no Exception; the worker's thread goes on all the same.
+    assert fault_of(made(app, "panic")).message.startswith("Frame failed in on_request: PanicException: at the disco.")
     assert fault_of(made(app, "say no")).message == "Frame: The frame is too wide."
     assert made(app, "stop").state == "interrupted"
     assert made(app).state == "finished"
     extension = app.extensions.find("frame")
-    assert [failure.where for failure in extension.failures] == ["on_request", "on_request"]
+    assert [failure.where for failure in extension.failures] == ["on_request"] * 3
     assert any(line.startswith("ValueError: no frame") for line in extension.log.lines())
 
 

@@ -1,17 +1,25 @@
 """The manual for authors says what the interface is, and every part of the interface has a test and a user."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from backend.extension_api import ExtensionApi, Hooks
+from backend import extension_api
+from backend.extension_api import ExtensionApi, Hooks, JobTurn, PictureTurn, Turn
 from backend.extensions import manual
 from backend.paths import ROOT
 
 HOOKS = [name for name, _ in manual._functions(Hooks)]
 METHODS = [name for name, member in vars(ExtensionApi).items() if callable(member) and not name.startswith("_")]
+TURNS = [name for kind in (Turn, JobTurn, PictureTurn) for name, _ in manual._functions(kind)]
+CALLED = [
+    name
+    for name in extension_api.__all__
+    if inspect.isfunction(thing := getattr(extension_api, name)) and thing.__module__ == extension_api.__name__
+]
 BUNDLED = sorted(path.parent for path in (ROOT / "extensions").glob("*/extension.toml"))
 
 
@@ -38,6 +46,16 @@ def methods_used() -> set[str]:
         for tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in ("api", "_api")
+    }
+
+
+def attributes_of(name: str) -> set[str]:
+    """What bundled extensions ask of what they call by that name."""
+    return {
+        node.attr
+        for tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == name
     }
 
 
@@ -80,3 +98,20 @@ def test_every_hook_is_used_by_a_bundled_extension(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_everything_that_can_be_brought_is_brought_by_a_bundled_extension(name: str) -> None:
     assert name in methods_used()
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_everything_that_a_turn_is_asked_is_asked_by_a_bundled_extension(name: str) -> None:
+    assert name in attributes_of("turn")
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_every_function_is_in_the_manual_and_called_by_a_bundled_extension(name: str) -> None:
+    assert f"### `{name}`\n" in manual.MANUAL.read_text(encoding="utf-8")
+    assert any(
+        ast.unparse(node.func) == name for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call)
+    )
+
+
+def test_who_asks_is_a_parameter_of_a_bundled_extension_s_route() -> None:
+    assert any("Depends(asked_by)" in ast.unparse(tree) for tree in trees())

@@ -95,6 +95,7 @@ def test_hires_and_several_pictures_can_be_made_within(app: App) -> None:
 
 def test_the_one_that_asks_takes_no_part_and_others_where_they_are_named(app: App) -> None:
     beside = "@hook\ndef on_image(image, turn):\n    seen.append(turn.params(Given).amount)\n" + GIVEN
+    beside += "\n@hook\ndef on_finish(images):\n    seen.append('the end of a job')\n"
     always = "@hook\ndef on_sampling_start(turn):\n    seen.append(turn.part)\n"
     asking = WITHIN.format(more="extras={**turn.request.extras, 'beside': {'amount': 7}}") + GIVEN
     with (

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from backend.app import App, Options
 from backend.server import extension_routes, extensions, live
@@ -16,6 +19,7 @@ from backend.server.accounts import Accounts, parse_entries, users_of
 from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from backend.server.guard import Guard
 from backend.server.owner import OWNER_COOKIE
+from backend.server.people import owner_named
 from tests.scripted import ScriptedWorker
 
 ME = "a" * 32
@@ -152,6 +156,72 @@ def test_what_fails_is_a_sentence_with_the_name_and_others_answer(app: App) -> N
     assert len(card["failures"]) == 3
 
 
+PATHLESS = """
+    from backend.extension_api import APIRouter, ExtensionApi, hook
+
+    @hook
+    def register(api: ExtensionApi) -> None:
+        routes = APIRouter()
+
+        @routes.get("")
+        def all() -> None:
+            pass
+
+        api.routes(routes)
+"""
+WAITING = """
+    import asyncio
+    from fastapi import WebSocket
+    from backend.extension_api import APIRouter, ExtensionApi, hook
+
+    @hook
+    def register(api: ExtensionApi) -> None:
+        routes = APIRouter()
+
+        @routes.get("/waits")
+        async def waits() -> None:
+            api.log.info("it waits")
+            await asyncio.sleep(1000)
+
+        @routes.websocket("/listens")
+        async def listens(socket: WebSocket) -> None:
+            await socket.accept()
+            await asyncio.sleep(1000)
+
+        api.routes(routes)
+"""
+
+
+def test_what_is_under_way_ends_when_its_extension_is_switched_off(app: App) -> None:
+    app.settings.update({"extension_seconds": 0})  # nobody would give it up
+    added(app, "patient", WAITING)
+    _, client = served(app)
+    extension = app.extensions.find("patient")
+    with ThreadPoolExecutor() as pool, client.websocket_connect("ws://127.0.0.1:7860/ext/patient/listens") as socket:
+        asked = pool.submit(client.get, "/ext/patient/waits")
+        while not any("it waits" in line for line in extension.log.lines()):
+            time.sleep(0.01)
+        app.extensions.switch("patient", False)
+        answer = asked.result()
+        assert (answer.status_code, answer.json()) == (404, {"problem": "Patient is off."})
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_text()
+    assert list(extension.failures) == []  # it is not its fault
+
+
+def test_routes_that_cannot_be_put_in_place_are_a_sentence_and_others_answer(app: App) -> None:
+    added(app, "counter", ROUTES)
+    _, client = served(app)
+    added(app, "pathless", PATHLESS)
+    assert "its routes" in [failure.where for failure in app.extensions.find("pathless").failures]
+    assert client.get("/ext/pathless").status_code == 404
+    assert client.get("/ext/counter/summary").json() == {"count": 3}
+    _, again = served(app)  # as at the next start
+    assert again.get("/ext/counter/summary").json() == {"count": 3}
+    app.extensions.switch("counter", False)
+    assert client.get("/ext/counter/summary").status_code == 404
+
+
 def test_who_may_is_said_where_they_are_registered(app: App) -> None:
     added(app, "counter", ROUTES)
     logins = "administrator boss:a,artist maker:b,viewer guest:c"
@@ -165,6 +235,107 @@ def test_who_may_is_said_where_they_are_registered(app: App) -> None:
         statuses[name] = (look.status_code, change.status_code)
         client.cookies.clear()
     assert statuses == {"boss": (200, 200), "maker": (200, 403), "guest": (200, 403)}
+
+
+ASKING = """
+    import threading
+    from dataclasses import asdict
+    from typing import Annotated
+
+    from fastapi import WebSocket
+    from fastapi.responses import StreamingResponse
+
+    from backend.extension_api import APIRouter, Depends, ExtensionApi, Person, asked_by, hook
+
+    Asking = Annotated[Person, Depends(asked_by)]
+
+    @hook
+    def register(api: ExtensionApi) -> None:
+        routes = APIRouter()
+
+        @routes.get("/plain")
+        def plain(person: Asking) -> dict:
+            assert person == asked_by()
+            return asdict(person)
+
+        @routes.get("/later")
+        async def later(person: Person = Depends(asked_by)) -> dict:
+            assert person == asked_by()
+            return asdict(person)
+
+        @routes.get("/stream")
+        def stream() -> StreamingResponse:
+            return StreamingResponse(asked_by().owner[:4] for _ in range(2))
+
+        @routes.get("/thread")
+        def thread() -> list[str]:
+            said = []
+            def work():
+                try:
+                    asked_by()
+                except RuntimeError as error:
+                    said.append(str(error))
+            one = threading.Thread(target=work)
+            one.start()
+            one.join()
+            return said
+
+        @routes.websocket("/talk")
+        async def talk(socket: WebSocket, person: Asking):
+            await socket.accept()
+            await socket.receive_text()
+            await socket.send_json(asdict(person))
+            await socket.close()
+
+        api.routes(routes)
+
+    def ask() -> Person:
+        return asked_by()
+"""
+
+
+def test_a_handler_is_told_who_asks(app: App) -> None:
+    added(app, "asker", ASKING)
+    _, client = served(app)
+    me = {"owner": ME, "name": "", "administrator": True}
+    assert client.get("/ext/asker/plain").json() == client.get("/ext/asker/later").json() == me
+    assert client.get("/ext/asker/stream").text == ME[:4] * 2
+    with client.websocket_connect("ws://127.0.0.1:7860/ext/asker/talk") as socket:
+        socket.send_text("who am I?")
+        assert socket.receive_json() == me
+    client.cookies.clear()
+    assert client.get("/ext/asker/plain").json() == me | {"owner": ""}
+    client.cookies.set(OWNER_COOKIE, "../" + ME)
+    assert client.get("/ext/asker/plain").json() == me | {"owner": ""}
+
+
+def test_people_who_ask_at_once_are_told_apart(app: App) -> None:
+    """Handlers of an extension share a thread; two connections that are open together are two people."""
+    added(app, "asker", ASKING)
+    logins = "administrator boss:a,artist maker:b,viewer guest:c"
+    doorkeeper = Doorkeeper(Accounts(users_of(parse_entries(logins, first="administrator", others="artist"))))
+    _, client = served(app, doorkeeper=doorkeeper)
+    clients = {}
+    for name in ("boss", "maker", "guest"):
+        clients[name] = TestClient(client.app, base_url=HOST, cookies={LOGIN_COOKIE: doorkeeper.sessions.begin(name)})
+    with ExitStack() as open_ones:
+        address = "ws://127.0.0.1:7860/ext/asker/talk"
+        sockets = {name: open_ones.enter_context(each.websocket_connect(address)) for name, each in clients.items()}
+        for name, each in clients.items():
+            said = each.get("/ext/asker/plain").json()
+            assert said == {"owner": owner_named(name), "name": name, "administrator": name == "boss"}
+            sockets[name].send_text("who am I?")
+            assert sockets[name].receive_json() == said
+
+
+def test_where_nobody_asks_that_is_said(app: App) -> None:
+    added(app, "asker", ASKING)
+    _, client = served(app)
+    (said,) = client.get("/ext/asker/thread").json()
+    assert said.startswith("nobody asks here")
+    module: Any = app.extensions.find("asker").module
+    with pytest.raises(RuntimeError, match="nobody asks here"):
+        module.ask()
 
 
 def test_the_guard_knows_every_route_of_an_extension(app: App) -> None:

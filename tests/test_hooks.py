@@ -250,7 +250,7 @@ def on_save(image, turn):
     assert json.loads(saved.text["atelier_made_with"])["extensions"] == {"tried": "1.0"}
 
 
-@pytest.mark.parametrize("key", ["Seed", "Lora hashes", "a: b", "", "x" * 200])
+@pytest.mark.parametrize("key", ["Seed", "Seed ", "Lora hashes", "a: b", "", "x" * 200])
 def test_a_key_that_is_taken_or_cannot_be_read_is_refused(key: str, app: App) -> None:
     with extended(app, f"@hook\ndef on_save():\n    return {{{key!r}: 'x'}}\n"):
         assert failed(app, REQUEST).startswith("Tried failed in on_save: ValueError: ")

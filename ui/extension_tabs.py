@@ -9,11 +9,14 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.components import Component
 from gradio.context import Context, LocalContext
 
 from backend.app import App
 from backend.errors import UserError
+from backend.extensions.asking import asked_as
 from backend.extensions.extension import Extension
+from backend.server.owner import asker
 from ui.generate import may_here
 from ui.pieces import told
 
@@ -52,6 +55,10 @@ def _built(app: App, extension: Extension, id: str, title: str, build: Callable[
     def laid_out() -> gr.Blocks:
         with gr.Blocks(analytics_enabled=False) as part:
             build()
+        for block in part.blocks.values():
+            if isinstance(block, Component):
+                # Attached already, with this part: the page would attach it once more, past the fence.
+                block.load_event_to_attach = None
         return part
 
     calls = app.extensions.calls
@@ -62,26 +69,34 @@ def _built(app: App, extension: Extension, id: str, title: str, build: Callable[
     finally:
         Context.root_block = Context.block = None  # what a build that was given up has left there
     for event in part.fns.values():
+        if inspect.isgeneratorfunction(event.fn) or inspect.isasyncgenfunction(event.fn):
+            problem = f"{extension.title}: an event of the tab {title} yields; here it returns once."
+            return BuiltTab(id=id, title=title, problem=problem)
         _fence(app, extension, event)
     return BuiltTab(id=id, title=title, part=part)
 
 
 def _fence(app: App, extension: Extension, event: BlockFunction) -> None:
-    """Let an event of an extension wait in no queue, be for those who may make pictures, and fail with a sentence."""
+    """Let an event of an extension wait in no queue, be for those who may make pictures, know whose it is, and fail
+    with a sentence. What fills a tab when the page is opened, and is sent nothing, is for everybody who may look."""
     event.queue, event.api_visibility = False, "private"
     function = event.fn
     if function is None:
         return
     work = (lambda *values: asyncio.run(function(*values))) if inspect.iscoroutinefunction(function) else function
+    fills = not event.inputs and all(name == "load" for _, name in event.targets)
     where = f"an event of its tab ({getattr(function, '__name__', 'a function')})"
 
     @wraps(function)  # Gradio reads off its signature what else it wants, such as the request
     def fenced(*values: Any) -> Any:
         request = LocalContext.request.get(None)
         try:
-            if request is not None:
-                may_here(request, "make")
-            return app.extensions.calls.call_apart(extension, where, work, *values)
+            if request is None:
+                return app.extensions.calls.call_apart(extension, where, work, *values)
+            may_here(request, "read" if fills else "make")
+            assert request.request is not None
+            with asked_as(asker(request.request)):
+                return app.extensions.calls.call_apart(extension, where, work, *values)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -101,7 +102,8 @@ class Calls:
             raise
         except UserError as error:
             raise ExtensionFault(f"{extension.title}: {error}") from error
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            # Also what is no Exception: libraries in Rust raise a panic as one, and it would end the worker's thread.
             if error is call.foreign or type(error).__name__ == OUT_OF_MEMORY:
                 raise
             raise self.failed(extension, where, error) from error
@@ -122,7 +124,8 @@ class Calls:
         limit: float = DOOR_SECONDS,
         **kwargs: Any,
     ) -> T:
-        """Call a function of an extension on a thread of its own, and wait no longer than `limit` seconds.
+        """Call a function of an extension on a thread of its own, and wait no longer than `limit` seconds. Who asks on
+        this thread (`asked_by`) asks on that one too.
 
         Raises as `call`; where it takes longer, `ExtensionFault`, and its thread is given up.
         """
@@ -135,7 +138,9 @@ class Calls:
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                 faults.append(error)
 
-        thread = threading.Thread(target=work, name=f"extension {extension.id}", daemon=True)
+        thread = threading.Thread(
+            target=copy_context().run, args=(work,), name=f"extension {extension.id}", daemon=True
+        )
         thread.start()
         thread.join(limit or None)
         if thread.is_alive() and self.give_up(thread.ident or 0):

@@ -12,7 +12,7 @@ from backend.errors import Stopped, UserError
 from backend.extension_api import Pass
 from backend.extensions import extras
 from backend.extensions.calls import Calls
-from backend.extensions.extension import Extension, HookImpl
+from backend.extensions.extension import Extension, HookImpl, Own
 from backend.extensions.parameters import LONGEST_KEY
 from backend.extensions.tables import bringers_of, tokens_in
 from backend.extensions.turns import JobTurn, PicturePlace, PictureTurn, SamplingPlace
@@ -73,6 +73,9 @@ class Course:
         self.notes: dict[str, str] = {}
         self._host = host
         self._active = tuple(host.active()) if host is not None else ()
+        # As they are now: one that is switched off meanwhile has none of it any more.
+        self._own = {extension: extension.own for extension in self._active}
+        self._parameters = {extension: extension.brought.parameters for extension in self._active}
         self._participants = self._taking_part(request)
         self._took_part = {each.extension.id: each.extension for each in self._participants}
 
@@ -81,6 +84,10 @@ class Course:
         """Of those that take part."""
         assert self._host is not None
         return self._host
+
+    def own(self, extension: Extension) -> Own | None:
+        """What was an extension's own when this began, or is now, where it was off then."""
+        return self._own.get(extension) or extension.own
 
     @property
     def is_nested(self) -> bool:
@@ -96,7 +103,7 @@ class Course:
     @property
     def pairs(self) -> dict[str, str]:
         """What the infotext of each picture says of them."""
-        took_part = [extension for extension in self._active if extension.id in self._took_part]
+        took_part = {each: asked for each, asked in self._parameters.items() if each.id in self._took_part}
         return {**extras.pairs(took_part, self.request), **self.notes}
 
     def note(self, key: str, value: str) -> None:
@@ -107,7 +114,7 @@ class Course:
 
     @contextmanager
     def begun(self) -> Iterator[GenerationRequest]:
-        """The request that is worked on; at the end, however that comes, they are told what was saved.
+        """The request that is worked on; at the end of a job, however that comes, they are told what was saved.
 
         Raises `InvalidRequest` where the request names one that is not on.
         """
@@ -189,7 +196,7 @@ class Course:
     def _finish(self, *, quietly: bool = False) -> None:
         """Tell all of them. The first fault is raised afterwards, unless there is another one already."""
         faults: list[Exception] = []
-        for participant, impl in self.impls("on_finish"):
+        for participant, impl in () if self.is_nested else self.impls("on_finish"):
             arguments = {"images": tuple(self.job.images), "turn": JobTurn(participant.extension, self)}
             try:
                 self.called(participant, impl, arguments, None, lambda _made, _before: None)
@@ -238,9 +245,11 @@ def takes_part(
 
 def as_pairs(made: Mapping[Any, Any]) -> dict[str, str]:
     """Pairs for an infotext. Raises `ValueError` for what nobody could read back, and for keys that are taken."""
-    for key, value in made.items():
-        if not isinstance(key, str) or not isinstance(value, str):
+    pairs: dict[str, str] = {}
+    for given, value in made.items():
+        if not isinstance(given, str) or not isinstance(value, str):
             raise TypeError("keys and values of an infotext are texts")
+        key = given.strip()
         if not _KEY.fullmatch(key) or len(key) > LONGEST_KEY:
             raise ValueError(
                 f"{key[:LONGEST_KEY]!r} can be no key of an infotext: letters, digits, spaces and -/.()+'&#"
@@ -249,7 +258,8 @@ def as_pairs(made: Mapping[Any, Any]) -> dict[str, str]:
             raise ValueError(f"the key {key!r} of the infotext means something else already: choose another one")
         if len(value) > LONGEST_NOTE:
             raise ValueError(f"the value of {key!r} is longer than {LONGEST_NOTE:,} characters")
-    return {key.strip(): value for key, value in made.items()}
+        pairs[key] = value
+    return pairs
 
 
 def _as_picture(made: Any, _before: Image.Image) -> Image.Image:

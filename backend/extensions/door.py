@@ -41,7 +41,7 @@ def prompted(active: Sequence[Extension], calls: Calls, request: GenerationReque
 
 
 def _made(calls: Calls, extension: Extension, impl: HookImpl, request: GenerationRequest) -> list[GenerationRequest]:
-    arguments = {"request": request, "turn": DoorTurn(extension, request)}
+    arguments = {"request": request, "turn": DoorTurn(extension, request, extension.own)}
 
     def work() -> list[GenerationRequest]:
         made: Any = impl.function(**{name: arguments[name] for name in impl.argnames})

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from typing import Any
 
 from backend.errors import Stopped
@@ -98,7 +99,8 @@ class Events:
         if not self._ears:
             return
         if isinstance(event, ImageReady):
-            self.tell("image_saved", SavedPicture(path=event.path, infotext=event.infotext, owner=job.owner))
+            told = SavedPicture(path=event.path, infotext=event.infotext, owner=job.owner, saved=time.time())
+            self.tell("image_saved", told)
         elif isinstance(event, ENDINGS):
             self.tell("job_ended", job.id)
 

@@ -37,12 +37,11 @@ def checked(active: Sequence[Extension], request: GenerationRequest) -> Generati
     return request if found == request.extras else replace(request, extras=found)
 
 
-def pairs(active: Sequence[Extension], request: GenerationRequest) -> dict[str, str]:
+def pairs(took_part: Mapping[Extension, Parameters | None], request: GenerationRequest) -> dict[str, str]:
     """What the infotext says of a request's extras: the values that are not as usual, else that the extension took
-    part."""
+    part. `took_part` are extensions with the parameters that they had when the job began."""
     said: dict[str, str] = {}
-    for extension in active:
-        parameters = extension.brought.parameters
+    for extension, parameters in took_part.items():
         if parameters is None or extension.id not in request.extras:
             continue
         values, usual = request.extras[extension.id], exact(extension, parameters, {})

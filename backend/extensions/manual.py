@@ -42,12 +42,15 @@ def api() -> str:
 
 
 def types() -> str:
-    """The classes that an extension is handed or makes, which are defined in the interface."""
+    """The classes that an extension is handed or makes, and the functions that it calls, which are defined in the
+    interface."""
     parts = []
     for name in extension_api.__all__:
         thing = getattr(extension_api, name)
         if name in ("ExtensionApi", "Hooks") or getattr(thing, "__module__", "") != extension_api.__name__:
             continue
+        if inspect.isfunction(thing):
+            parts.append(_section(name, thing))
         if not inspect.isclass(thing):
             continue
         parts.append(f"### `{name}`\n\n{_prose(inspect.getdoc(thing))}\n")

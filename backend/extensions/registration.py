@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -26,6 +26,7 @@ from backend.extension_api import (
     Risk,
     SampleFunction,
     SamplingTurn,
+    SavedPicture,
     ScheduleFunction,
     Script,
     Tab,
@@ -34,23 +35,26 @@ from backend.extension_api import (
 )
 from backend.extensions import brought
 from backend.extensions.events import Events
-from backend.extensions.extension import Extension
+from backend.extensions.extension import Extension, Own
 from backend.extensions.log import ExtensionLog
 from backend.extensions.settings_store import FILE, ExtensionSettings, complaints
 from backend.extensions.works import Works
 
 S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
 LONGEST_TITLE = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What extensions are handed of an `App`: its model files by their kind, the folder that pictures are saved in, the
-    values of flags by their names without dashes in front, and how many seconds a hook may take."""
+    pictures of an owner, the values of flags by their names without dashes in front, and how many seconds a hook may
+    take."""
 
     models: Callable[[Kind], Sequence[ModelRecord]] = lambda _kind: ()
     folders: Callable[[str], Sequence[Path]] = lambda _name: ()
     outputs: Callable[[], Path] = Path
+    pictures: Callable[[str], Iterator[SavedPicture]] = lambda _owner: iter(())
     flags: Mapping[str, str | bool] = field(default_factory=dict)
     seconds: Callable[[], float] = lambda: 60.0
 
@@ -65,6 +69,7 @@ class Registration:
         self._events = events
         self._open = True
         self._settings: ExtensionSettings[Any] | None = None
+        self._kept: dict[type, Any] = {}
         self.brought = brought.Brought()
 
     def close(self) -> None:
@@ -72,9 +77,9 @@ class Registration:
         self._open = False
 
     @property
-    def own_settings(self) -> ExtensionSettings[Any] | None:
-        """Its settings, if it has some."""
-        return self._settings
+    def own(self) -> Own:
+        """This, with the settings that were named and the things that are kept."""
+        return Own(api=self, settings=self._settings, kept=dict(self._kept))
 
     @property
     def id(self) -> str:
@@ -133,6 +138,13 @@ class Registration:
         self._settings = found
         self.brought.settings = kind
         return found
+
+    def keep(self, thing: T) -> T:
+        self._check("keep")
+        if type(thing) in self._kept:
+            raise UserError(f"it keeps a {type(thing).__name__} already: one of each class is kept.")
+        self._kept[type(thing)] = thing
+        return thing
 
     def script(self, script: Script[Any]) -> None:
         self._check("script")
@@ -256,6 +268,9 @@ class Registration:
             raise UserError(f"{self._extension.title} is off.")
         self._works.begin(self._extension, _title(title), _callable(f"the background job {title}", work))
 
+    def pictures(self, owner: str) -> Iterator[SavedPicture]:
+        return self._services.pictures(owner)
+
     # Models
 
     def models(self, kind: Kind) -> Sequence[ModelRecord]:
@@ -281,8 +296,11 @@ def check_params(kind: Any) -> None:
             raise UserError(
                 f"the field {name} of {kind.__name__} is none of bool, int, float, str and a Literal of texts."
             )
+        if one.alias is not None:
+            raise UserError(f"the field {name} of {kind.__name__} has an alias: it has one name everywhere.")
     try:
-        kind()
+        # pydantic looks at no default, and each request names all parameters.
+        kind.model_validate(kind().model_dump(mode="json"))
     except ValidationError as error:
         raise UserError(f"a default of {kind.__name__} cannot be: {complaints(kind, error)[0]}") from error
 

@@ -29,6 +29,8 @@ from PIL import Image
 from backend.app import App, Options
 from backend.errors import UserError
 from backend.events import Failed
+from backend.extension_api import Person
+from backend.extensions.asking import asked_as
 from backend.extensions.extension import Extension, ExtensionFault
 from backend.extensions.extensions import FOLDER
 from backend.extensions.manifest import FILE, Manifest
@@ -36,6 +38,7 @@ from backend.extensions.quick_engine import QuickEngine
 from backend.request import GenerationRequest
 
 OWNER = "0" * 32
+PERSON = Person(owner=OWNER, name="", administrator=True)  # who asks for everything here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,8 @@ class Studio:
         """Press a button of the extension below a picture; returns what it says. Raises `UserError`."""
         for action in self.extension.brought.gallery_actions:
             if action.title == title:
-                return self.app.extensions.calls.call_apart(self.extension, title, action.act, picture.path)
+                with asked_as(PERSON):
+                    return self.app.extensions.calls.call_apart(self.extension, title, action.act, picture.path)
         raise UserError(f"{self.extension.title} has no action called {title!r}.")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
+from pydantic import BaseModel
 
 from backend.errors import UserError
 from backend.events import Notice
@@ -21,7 +22,7 @@ from backend.extension_api import (
     Pass,
     Residuals,
 )
-from backend.extensions.extension import Extension
+from backend.extensions.extension import Extension, Own
 from backend.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -33,20 +34,22 @@ if TYPE_CHECKING:
     from backend.sampling.denoiser import Words
 
 P = TypeVar("P", bound=Params)
+S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
 
 
 class DoorTurn:
     """A turn at the door, where nothing is queued yet."""
 
-    def __init__(self, extension: Extension, request: GenerationRequest):
+    def __init__(self, extension: Extension, request: GenerationRequest, own: Own | None):
+        """`own` is None for one that was off when this began."""
         self._extension = extension
         self._request = request
+        self._its_own = own
 
     @property
     def api(self) -> ExtensionApi:
-        if self._extension.api is None:
-            raise UserError("It has been switched off meanwhile.")
-        return self._extension.api
+        return self._own.api
 
     @property
     def request(self) -> GenerationRequest:
@@ -55,14 +58,36 @@ class DoorTurn:
     def params(self, kind: type[P]) -> P:
         return kind.model_validate(self.request.extras.get(self._extension.id, {}))
 
+    def settings(self, kind: type[S]) -> S:
+        settings = self._own.settings
+        if settings is None or not isinstance(settings.value, kind):
+            raise UserError(f"it has no settings {kind.__name__}: register names them to api.settings.")
+        return settings.value
+
+    def kept(self, kind: type[T]) -> T:
+        thing = self._own.kept.get(kind)
+        if thing is None:
+            raise UserError(f"it keeps no {kind.__name__}: register hands it to api.keep.")
+        return thing
+
+    @property
+    def _own(self) -> Own:
+        if self._its_own is None:
+            raise UserError("it has been switched off meanwhile.")
+        return self._its_own
+
 
 class JobTurn(DoorTurn):
     """A turn while the job runs."""
 
     def __init__(self, extension: Extension, course: "Course", request: GenerationRequest | None = None):
         """`request` is that of one picture, if it is about one."""
-        super().__init__(extension, request or course.request)
+        super().__init__(extension, request or course.request, course.own(extension))
         self._course = course
+
+    @property
+    def owner(self) -> str:
+        return self._course.job.owner
 
     def remark(self, sentence: str) -> None:
         self._course.job.emit(Notice(message=str(sentence)))

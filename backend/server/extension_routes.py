@@ -21,10 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.app import App
 from backend.errors import UserError
+from backend.extensions.asking import asked_as
 from backend.extensions.calls import Calls, too_long
 from backend.extensions.extension import Extension
 from backend.extensions.offered import ROUTE, SCRIPTS, SERVED, scripts_folder
-from backend.server.owner import person_of
+from backend.server.owner import asker, person_of
 from backend.server.people import may, not_for
 from backend.server.risks import ANY_TYPE, MEBIBYTE, UNDECLARED, RouteTable, Rule, declare_every, declared
 
@@ -53,19 +54,30 @@ class _Place:
         """Let the list have the routes of what is on now. What goes on unchanged keeps its thread."""
         extensions = self._app.extensions
         with self._lock:
-            before, self._known = self._known, {}
+            there: dict[str, tuple[tuple[int, int], Mount, Apart]] = {}
             for extension in extensions.active():
                 key = (id(extension), extension.revision)
-                known = before.get(extension.id)
+                known = self._known.get(extension.id)
                 if known and known[0] == key:
-                    self._known[extension.id] = known
+                    there[extension.id] = known
                 elif extension.brought.routes or scripts_folder(extension):
-                    apart = apart_of(extension, extensions.calls, lambda: self._app.settings.value.extension_seconds)
-                    self._known[extension.id] = key, Mount(f"{ROUTE}/{extension.id}", app=apart), apart
-            gone = [each for name, each in before.items() if self._known.get(name) is not each]
-            _place(self._server, [mount for _, mount, _ in gone], [mount for _, mount, _ in self._known.values()])
-            for _, _, apart in gone:
-                apart.close()
+                    apart = self._apart(extension)
+                    if apart is not None:
+                        there[extension.id] = key, Mount(f"{ROUTE}/{extension.id}", app=apart), apart
+            gone = [each for name, each in self._known.items() if there.get(name) is not each]
+            _place(self._server, [mount for _, mount, _ in gone], [mount for _, mount, _ in there.values()])
+            self._known = there
+        for _, _, apart in gone:
+            apart.close()
+
+    def _apart(self, extension: Extension) -> "Apart | None":
+        """Its routes; nothing of one whose routes cannot be put in place, as with a path that does not begin with /."""
+        calls = self._app.extensions.calls
+        try:
+            return apart_of(extension, calls, lambda: self._app.settings.value.extension_seconds)
+        except Exception as error:  # noqa: BLE001 - an author's routes, which FastAPI looks at now
+            calls.failed(extension, "its routes", error)
+            return None
 
 
 def _place(server: FastAPI, gone: Sequence[Mount], there: Sequence[Mount]) -> None:
@@ -125,8 +137,14 @@ class _Line:
         return cls(loop)
 
     def end(self) -> None:
-        """Let the thread end as soon as it comes back to its loop."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        """Let what is under way be cancelled, and the thread end as soon as it comes back to its loop."""
+        self.loop.call_soon_threadsafe(self._wind_up)
+
+    def _wind_up(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: self.loop.stop())
 
 
 class Apart:
@@ -163,8 +181,7 @@ class Apart:
             return
         line = self._running()
         if line is None:
-            sentence = f"{self._extension.title} is off."
-            await _refuse(_problem(sentence, 404), scope, receive, send)
+            await _refuse(self._off(), scope, receive, send)
             return
         await self._served(line, scope, receive, send)
 
@@ -176,6 +193,9 @@ class Apart:
             return None
         return _problem(not_for(person), 403)
 
+    def _off(self) -> JSONResponse:
+        return _problem(f"{self._extension.title} is off.", 404)
+
     def _running(self) -> _Line | None:
         with self._lock:
             if self._closed:
@@ -185,22 +205,25 @@ class Apart:
 
     async def _served(self, line: _Line, scope: Scope, receive: Receive, send: Send) -> None:
         here = asyncio.get_running_loop()
-        answered, given_up = asyncio.Event(), False
+        answered, given_up, closed = asyncio.Event(), False, False
 
         async def passed(message: Message) -> None:
+            nonlocal closed
             if not given_up:
                 answered.set()
+                closed = message["type"] == "websocket.close"
                 await send(message)
 
         def brought_over(coroutine: Coroutine[Any, Any, Any]) -> Any:
             return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, here))
 
         async def work() -> None:
-            await self._inner(
-                scope,
-                lambda: brought_over(receive()),  # pyright: ignore[reportArgumentType]
-                lambda message: brought_over(passed(message)),
-            )
+            with asked_as(asker(HTTPConnection(scope))):
+                await self._inner(
+                    scope,
+                    lambda: brought_over(receive()),  # pyright: ignore[reportArgumentType]
+                    lambda message: brought_over(passed(message)),
+                )
 
         done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), line.loop))
         first = asyncio.ensure_future(answered.wait())
@@ -218,6 +241,11 @@ class Apart:
             return
         try:
             await done
+        except asyncio.CancelledError:
+            if not done.cancelled():
+                raise  # it is this request that was cancelled
+            if not answered.is_set() or (scope["type"] == "websocket" and not closed):
+                await _refuse(self._off(), scope, receive, send)
         except Exception as error:  # noqa: BLE001 - of an extension; the inner app has answered and raises it again
             if not answered.is_set():
                 await _refuse(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol
 
 from backend.errors import UserError
+from backend.extension_api import Person as Asker
 from backend.server.people import Person, Risk, may, not_for
 
 OWNER_COOKIE = "atelier_owner"
@@ -39,6 +40,12 @@ def owner_of(connection: Connection) -> str:
             "allow cookies for this address, then reload the page."
         )
     return name
+
+
+def asker(connection: Connection) -> Asker:
+    """Who asks, as extensions are told."""
+    person = person_of(connection)
+    return Asker(owner=person.owner, name=person.name, administrator=may(person, "manage"))
 
 
 def local_person(connection: Connection, *, otherwise: str = "") -> Person:

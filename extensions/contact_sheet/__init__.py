@@ -1,4 +1,4 @@
-"""A contact sheet of a day's pictures, and a sentence about a model."""
+"""A contact sheet of one's pictures of a day, and a sentence about a model."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from backend.extension_api import (
     ModelRecord,
     Settings,
     UserError,
+    asked_by,
     hook,
 )
 
-SUFFIXES = frozenset({".png", ".jpg", ".webp", ".avif"})
 GAP, LINE = 12, 22  # pixels between pictures, and for a name below one
 PAPER, INK = "#f4f2ee", "#33312e"
 MOST = 600  # pictures on a sheet
@@ -36,21 +36,22 @@ class Sheet(BaseModel):
 
 
 class Desk:
-    """Draws sheets into a folder."""
+    """Draws sheets into the extension's data folder."""
 
-    def __init__(self, folder: Path, settings: Settings[Sheet]):
-        self._folder = folder
+    def __init__(self, api: ExtensionApi, settings: Settings[Sheet]):
+        self._api = api
         self._settings = settings
 
     def sheet(self, file: Path) -> str:
-        """A sheet of the folder in which a result lies."""
-        files = sorted(path for path in file.parent.iterdir() if path.suffix.lower() in SUFFIXES)
+        """A sheet of what the person who asks has in the folder in which a result lies."""
+        owner = asked_by().owner
+        files = sorted(each.path for each in self._api.pictures(owner) if each.path.parent == file.parent)
         if len(files) > MOST:
-            raise UserError(f"There are {len(files)} pictures in {file.parent.name}; a sheet has room for {MOST}.")
-        path = self._folder / f"{file.parent.parent.name}-{file.parent.name}.png"
+            raise UserError(f"You have {len(files)} pictures in {file.parent.name}; a sheet has room for {MOST}.")
+        path = self._api.data_dir / f"{file.parent.parent.name}-{file.parent.name}-{owner[:8]}.png"
         drawn, left_out = laid_out(files, self._settings.value)
         drawn.save(path)
-        said = f"A sheet of {len(files) - left_out} pictures of {file.parent.name} lies in {path}."
+        said = f"A sheet of your {len(files) - left_out} pictures of {file.parent.name} lies in {path}."
         return said + (f" {left_out} could not be read." if left_out else "")
 
 
@@ -107,6 +108,6 @@ def _trigger_words(path: Path) -> str:
 @hook
 def register(api: ExtensionApi) -> None:
     """A button below results, and one in a model's details."""
-    desk = Desk(api.data_dir, api.settings(Sheet))
+    desk = Desk(api, api.settings(Sheet))
     api.gallery_action("Contact sheet of this day", desk.sheet)
     api.card_action("Say what it is", lambda record: described(record, api.models(record.kind)))

@@ -4,7 +4,6 @@ Kovac, Peer & Solina 2003, "Human Skin Colour Clustering for Face Detection", th
 classifier puts it into the extension's data folder; see the README.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,6 @@ from backend.extension_api import (
     Field,
     Image,
     PictureTurn,
-    Settings,
     UserError,
     hook,
 )
@@ -42,27 +40,15 @@ class ContentCheck(BaseModel):
     )
 
 
-@dataclass
-class _Kept:
-    """What `register` keeps for the stages."""
-
-    settings: Settings[ContentCheck] | None = None
-    classifier: Path | None = None
-
-
-_KEPT = _Kept()
-
-
 @hook
 def register(api: ExtensionApi) -> None:
-    _KEPT.settings = api.settings(ContentCheck)
-    _KEPT.classifier = api.data_dir / CLASSIFIER
+    api.settings(ContentCheck)
 
 
 @hook
 def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image | None:
-    asked = _KEPT.settings.value if _KEPT.settings else ContentCheck()
-    score, what = judged(image.convert("RGB"), _KEPT.classifier)
+    asked = turn.settings(ContentCheck)
+    score, what = judged(image.convert("RGB"), turn.api.data_dir / CLASSIFIER)
     turn.note("Content check", f"{score:.2f}")
     if score < asked.threshold:
         return None

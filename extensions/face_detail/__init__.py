@@ -1,8 +1,7 @@
 """Finds faces, or what stands out, and repaints each with all of the picture's resolution: a nested generation that
 inpaints *Only masked*. `detect` finds."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -54,20 +53,9 @@ class FaceDetail(Params):
     padding: int = Field(default=32, ge=0, le=256, title="Padding", description="Pixels around it")
 
 
-@dataclass
-class _Kept:
-    """What `register` keeps for the stages."""
-
-    yunet: Path | None = None
-
-
-_KEPT = _Kept()
-
-
 @hook
 def register(api: ExtensionApi) -> None:
     api.params(FaceDetail)
-    _KEPT.yunet = api.data_dir / YUNET
 
 
 @hook
@@ -75,7 +63,7 @@ def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image | None:
     asked = turn.params(FaceDetail)
     found = [
         region
-        for region in regions(image, asked.detector, _KEPT.yunet)
+        for region in regions(image, asked.detector, turn.api.data_dir / YUNET)
         if region.confidence >= asked.confidence and asked.smallest <= region.share <= asked.largest
     ][: asked.most]
     turn.note("Face and detail regions", str(len(found)))

@@ -1,22 +1,27 @@
 """Counts what was made: told of each picture, asked by a tab and a route, brought up to date by a background job."""
 
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
 from backend.extension_api import (
     APIRouter,
     BaseModel,
     ConfigDict,
+    Depends,
     ExtensionApi,
     Field,
     ImageReady,
+    JobTurn,
+    Person,
     PictureTurn,
-    Settings,
+    asked_by,
     hook,
 )
 
-from .book import Book
+from .book import SHOWN, Book
 from .count import Count
 
 
@@ -28,28 +33,22 @@ class LedgerSettings(BaseModel):
     number: bool = Field(default=False, title="Number in the parameters", description="Each picture's running number.")
 
 
-class Open:
-    """What the hooks need and `register` knows."""
-
-    book: Book
-    settings: Settings[LedgerSettings]
-
-
-OPEN = Open()
-
-
 @hook
 def register(api: ExtensionApi) -> None:
     """A listener, routes, a tab, a background job and settings."""
     file = api.flags.get("ledger-file")
-    OPEN.book = book = Book(file if isinstance(file, str) and file else api.data_dir / "ledger.sqlite3")
-    OPEN.settings = api.settings(LedgerSettings)
+    book = api.keep(Book(file if isinstance(file, str) and file else api.data_dir / "ledger.sqlite3"))
+    api.settings(LedgerSettings)
     count = Count(api, book)
     reading, counting = APIRouter(), APIRouter()
 
     @reading.get("/summary")
     def summary() -> dict[str, Any]:
         return book.summary()
+
+    @reading.get("/mine")
+    def mine(person: Annotated[Person, Depends(asked_by)]) -> dict[str, Any]:
+        return summary_of(api, person)
 
     @counting.post("/count")
     def begin() -> dict[str, str]:
@@ -58,34 +57,42 @@ def register(api: ExtensionApi) -> None:
     api.routes(reading, risk="read")
     api.routes(counting, risk="manage")
     api.on("image_saved", lambda saved: book.note(saved.path, saved.infotext))
-    api.tab("Ledger", lambda: page(book, count))
+    api.tab("Ledger", lambda: page(api, book, count))
 
 
 @hook
 def on_save(turn: PictureTurn) -> Mapping[str, str] | None:
     """The picture's running number, where that is wanted."""
-    if not OPEN.settings.value.number:
+    if not turn.settings(LedgerSettings).number:
         return None
     turn.check()
-    return {"Ledger": str(OPEN.book.next_number())}
+    return {"Ledger": str(turn.kept(Book).next_number())}
 
 
 @hook
-def on_finish(images: Sequence[ImageReady]) -> None:
+def on_finish(images: Sequence[ImageReady], turn: JobTurn) -> None:
     """A job has ended, with so many pictures."""
-    OPEN.book.note_job(len(images))
+    turn.kept(Book).note_job(len(images))
 
 
-def page(book: Book, count: Count) -> None:
-    """The tab: two tables, and a button that counts."""
+def summary_of(api: ExtensionApi, person: Person) -> dict[str, Any]:
+    """How many of the pictures that are there somebody has made, and on which days."""
+    days = Counter(time.strftime("%Y-%m-%d", time.localtime(each.saved)) for each in api.pictures(person.owner))
+    return {"pictures": days.total(), "days": sorted(days.items(), reverse=True)[:SHOWN]}
+
+
+def page(api: ExtensionApi, book: Book, count: Count) -> None:
+    """The tab: the tables, what of it is one's own, and a button that counts."""
     import gradio as gr
 
     table = gr.HTML(lambda: drawn(book.summary()))
     with gr.Row():
         again = gr.Button("Show what is there now")
+        mine = gr.Button("Show mine", elem_id="ledger_mine")
         begin = gr.Button("Count what is there")
     said = gr.Markdown()
     again.click(lambda: drawn(book.summary()), None, table, api_visibility="private")
+    mine.click(lambda: drawn_of_one(summary_of(api, asked_by())), None, table, api_visibility="private")
     begin.click(count.begin, None, said, api_visibility="private")
 
 
@@ -93,6 +100,11 @@ def drawn(summary: Mapping[str, Any]) -> str:
     """The sums as HTML."""
     tables = [_table(title, summary[title.lower()]) for title in ("Days", "Models")]
     return f"<p>{summary['pictures']} pictures in {summary['jobs']} jobs.</p>{''.join(tables)}"
+
+
+def drawn_of_one(summary: Mapping[str, Any]) -> str:
+    """The sums of whoever looks at them."""
+    return f"<p>{summary['pictures']} of the pictures that are there are yours.</p>{_table('Days', summary['days'])}"
 
 
 def _table(title: str, rows: Sequence[tuple[str, int]]) -> str:

@@ -114,11 +114,9 @@ class Steps:
         _remember(self._pictures, asked.to_json(), name)
 
 
-_steps = Steps()
-
-
 @hook
 def register(api: ExtensionApi) -> None:
+    api.keep(Steps())
     api.params(Step, tabs=())
     api.script(Script(title="Loopback", kind=Loopback, plan=_plan, tabs=("img2img", "inpaint")))
 
@@ -148,14 +146,14 @@ def _plan(request: GenerationRequest, params: Loopback, _turn: ScriptTurn) -> Se
 @hook
 def on_request(request: GenerationRequest, turn: JobTurn) -> GenerationRequest | None:
     """Begin with the picture of the step before, if it is there."""
-    params = turn.params(Step)
+    params, steps = turn.params(Step), turn.kept(Steps)
     if not params.step:
         return None
-    name = _steps.picture(params.requests(request)[-2])
+    name = steps.picture(params.requests(request)[-2])
     if name is None or not _is_there(name, turn):
         return None
     worked_on = _following(request, name)
-    _steps.begin(request, worked_on)
+    steps.begin(request, worked_on)
     return worked_on
 
 
@@ -163,7 +161,7 @@ def on_request(request: GenerationRequest, turn: JobTurn) -> GenerationRequest |
 def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image:
     """Where the picture of the step before was not there, all steps anew."""
     params, request = turn.params(Step), turn.request
-    if not params.step or _steps.asked(request) is not None:
+    if not params.step or turn.kept(Steps).asked(request) is not None:
         return image
     name = None
     for step in params.requests(request):
@@ -175,9 +173,9 @@ def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image:
 @hook
 def on_save(image: Image.Image, turn: PictureTurn) -> None:
     """The next step begins with what is saved of this one."""
-    params = turn.params(Step)
+    params, steps = turn.params(Step), turn.kept(Steps)
     if params.step + 1 < params.loops:
-        _steps.keep(_steps.asked(turn.request) or turn.request, turn.keep(image))
+        steps.keep(steps.asked(turn.request) or turn.request, turn.keep(image))
 
 
 def _following(request: GenerationRequest, name: str) -> GenerationRequest:

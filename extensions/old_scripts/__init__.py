@@ -64,7 +64,11 @@ class OldScript:
         return grid_of(images) if len(images) > 1 else images[0] if images else image
 
 
-_there: dict[str, OldScript] = {}
+class Shelf:
+    """The scripts that are there, by their titles."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, OldScript] = {}
 
 
 @hook
@@ -72,7 +76,7 @@ def register(api: ExtensionApi) -> None:
     api.params(Chosen, tabs=())
     folder = api.data_dir / "scripts"
     folder.mkdir(exist_ok=True)
-    _there.clear()
+    there = api.keep(Shelf()).scripts
     for path in sorted(folder.glob("*.py")):
         try:
             found = list(_read(path))
@@ -80,15 +84,15 @@ def register(api: ExtensionApi) -> None:
             api.log.warning("%s is left out: %s: %s", path.name, type(error).__name__, error)
             continue
         for each in found:
-            if each.title not in _there:
-                _there[each.title] = each
+            if each.title not in there:
+                there[each.title] = each
                 api.script(Script(title=each.title, kind=each.kind, plan=each.plan, tabs=each.tabs))
 
 
 @hook
 def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image:
     chosen = turn.params(Chosen)
-    script = _there.get(chosen.script)
+    script = turn.kept(Shelf).scripts.get(chosen.script)
     if script is None:
         raise InvalidRequest(f"The script {chosen.script!r} is not there any more.")
     return script.run(chosen.values, turn, image)

@@ -27,12 +27,12 @@ class Palettes(Params):
 class Box:
     """All palettes there are: those that are shipped, and a person's own, in whose data folder the pictures lie."""
 
-    def __init__(self) -> None:
-        self.folder = SHIPPED.parent
+    def __init__(self, folder: Path):
+        self._folder = folder
 
     def all(self) -> dict[str, Palette]:
         """Every palette by its name. Raises `UserError` for a file of one's own that cannot be read."""
-        own = self.folder / SHIPPED.name
+        own = self._folder / SHIPPED.name
         return {**_read(SHIPPED), **(_read(own) if own.is_file() else {})}
 
     def cards(self) -> list[Card]:
@@ -45,14 +45,11 @@ class Box:
     def _drawn(self, palette: Palette) -> Path:
         """The card's picture: a file whose name says what is on it, so that a changed palette gets another one."""
         colours = [colour.lstrip("#") for _, colour in palette]
-        path = self.folder / "pictures" / f"{'-'.join(colours)}.png"
+        path = self._folder / "pictures" / f"{'-'.join(colours)}.png"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             swatches([colour for _, colour in palette]).save(path)
         return path
-
-
-BOX = Box()
 
 
 def words(palette: Palette) -> str:
@@ -76,9 +73,8 @@ def swatches(colours: Sequence[str]) -> Image.Image:
 @hook
 def register(api: ExtensionApi) -> None:
     """A page of cards, and parameters."""
-    BOX.folder = api.data_dir
     api.params(Palettes)
-    api.card_page("Palettes", BOX.cards)
+    api.card_page("Palettes", api.keep(Box(api.data_dir)).cards)
 
 
 @hook
@@ -86,7 +82,7 @@ def on_prompts(request: GenerationRequest, turn: Turn) -> list[GenerationRequest
     """The request with the words of a palette; where each picture has its own, a request for each of them. The words
     are in the prompt then, and the extension is no part of what is left to do."""
     chosen = turn.params(Palettes)
-    palettes = BOX.all()
+    palettes = turn.kept(Box).all()
     done = replace(request, extras={id: values for id, values in request.extras.items() if id != "palette"})
     if chosen.name:
         name = next((name for name in palettes if name.casefold() == chosen.name.strip().casefold()), None)

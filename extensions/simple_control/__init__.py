@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 STEP, SMALLEST, LARGEST = 8, 64, 2048  # pixels of a side
 EDGE = 0.2  # of the residuals at full strength
-GUIDES = Guides()
 
 
 class Control(Params):
@@ -44,9 +43,8 @@ class Control(Params):
 @hook
 def register(api: ExtensionApi) -> None:
     """Parameters, and a way from a result to a guide."""
-    GUIDES.folder = api.data_dir / "guides"
     api.params(Control)
-    api.gallery_action("Guide the next ones by this", GUIDES.put)
+    api.gallery_action("Guide the next ones by this", api.keep(Guides(api.data_dir / "guides")).put)
 
 
 @hook
@@ -55,7 +53,7 @@ def on_request(request: GenerationRequest, turn: JobTurn) -> GenerationRequest |
     asked = turn.params(Control)
     if not asked.shape:
         return None
-    guide = GUIDES.find(asked.guide, turn)
+    guide = turn.kept(Guides).find(asked.guide, turn)
     width = math.sqrt(request.width * request.height * guide.width / guide.height)
     sides = [
         min(max(STEP * round(side / STEP), SMALLEST), LARGEST) for side in (width, width * guide.height / guide.width)
@@ -68,12 +66,12 @@ def on_sampling_start(turn: SamplingTurn) -> None:
     """The guide is encoded, and its edges stand beside what the UNet's blocks hand on."""
     asked = turn.params(Control)
     if asked.layout or asked.colours:
-        GUIDES.encode(asked.guide, turn)
+        turn.kept(Guides).encode(asked.guide, turn)
     if asked.edges == 0:
         return
     import torch
 
-    edges = torch.from_numpy(GUIDES.edges(asked.guide, turn)).to(turn.device)
+    edges = torch.from_numpy(turn.kept(Guides).edges(asked.guide, turn)).to(turn.device)
     down, mid = turn.residual_shapes
     shown = [fitted(edges, shape, asked.edges * EDGE) for shape in (*down, mid)]
 
@@ -91,7 +89,7 @@ def on_step(guess: Guess, turn: SamplingTurn) -> "Tensor | None":
     asked = turn.params(Control)
     if asked.layout == 0 or guess.call >= asked.until * guess.calls:
         return None
-    guide = GUIDES.latents(turn)
+    guide = turn.kept(Guides).latents(turn)
     return guess.denoised + asked.layout * (low(guide, asked.cells) - low(guess.denoised, asked.cells))
 
 
@@ -101,7 +99,7 @@ def on_sampling_end(latents: "Tensor", turn: SamplingTurn) -> "Tensor | None":
     asked = turn.params(Control)
     if asked.colours == 0:
         return None
-    guide = GUIDES.latents(turn)
+    guide = turn.kept(Guides).latents(turn)
     mean, spread = latents.mean((2, 3), keepdim=True), latents.std((2, 3), keepdim=True).clamp(min=1e-4)
     wanted = (latents - mean) / spread * guide.std((2, 3), keepdim=True) + guide.mean((2, 3), keepdim=True)
     return latents + asked.colours * (wanted - latents)

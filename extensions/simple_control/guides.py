@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import cv2
 import numpy as np
 
-from backend.extension_api import Image, JobTurn, SamplingTurn, UserError
+from backend.extension_api import Image, JobTurn, SamplingTurn, UserError, asked_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,25 +21,29 @@ WEAK, STRONG = 60, 160  # Canny's thresholds
 class Guides:
     """Guides by their names. What the VAE makes of one is kept for the length of a sampling."""
 
-    def __init__(self) -> None:
-        self.folder = Path()
+    def __init__(self, folder: Path):
+        self.folder = folder
         self._latents: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
 
     def put(self, file: Path) -> str:
-        """A result becomes the guide called `LATEST`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """A result becomes the guide called `LATEST` of whoever asks."""
+        path = self._latest(asked_by().owner)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(file) as picture:
-            picture.convert("RGB").save(self.folder / f"{LATEST}.png")
+            picture.convert("RGB").save(path)
         return f"{file.name} is the guide called {LATEST}: switch Simple control on to use it."
 
     def find(self, name: str, turn: JobTurn) -> Image.Image:
         """The picture in RGB. Raises `UserError` for a name that there is not."""
-        name = name.strip()
+        name, latest = name.strip(), self._latest(turn.owner)
         if re.fullmatch(r"[0-9a-f]{64}", name):
             return turn.picture(name).convert("RGB")
         files = {path.stem: path for path in self._files()} | {path.name: path for path in self._files()}
+        if latest.is_file():
+            files[LATEST] = latest
         if name not in files:
-            names = ", ".join(path.name for path in self._files()) or "no guides yet"
+            own = [LATEST] if latest.is_file() else []
+            names = ", ".join([*own, *(path.name for path in self._files())]) or "no guides yet"
             raise UserError(f"There is no guide called {name!r} in {self.folder}; there are {names}.")
         with Image.open(files[name]) as picture:
             return picture.convert("RGB")
@@ -57,6 +61,10 @@ class Guides:
         picture = self.find(name, turn).resize(turn.size, Image.Resampling.LANCZOS)
         found = cv2.Canny(np.asarray(picture.convert("L")), WEAK, STRONG)
         return (found.astype(np.float32) / 255)[None, None]
+
+    def _latest(self, owner: str) -> Path:
+        """The result that somebody has made a guide."""
+        return self.folder / LATEST / f"{owner or 'nobody'}.png"
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*") if path.suffix.lower() in SUFFIXES)

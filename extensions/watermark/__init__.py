@@ -1,6 +1,5 @@
 """Hides a short text in each picture, so that one can tell later where it comes from. `signature` says how."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from backend.extension_api import (
     Field,
     Image,
     PictureTurn,
-    Settings,
     UserError,
     hook,
 )
@@ -37,25 +35,15 @@ class Watermark(BaseModel):
         return text
 
 
-@dataclass
-class _Kept:
-    """What `register` keeps for the stages."""
-
-    settings: Settings[Watermark] | None = None
-
-
-_KEPT = _Kept()
-
-
 @hook
 def register(api: ExtensionApi) -> None:
-    _KEPT.settings = api.settings(Watermark)
+    api.settings(Watermark)
     api.gallery_action("Read watermark", found_in)
 
 
 @hook
 def on_image(image: Image.Image, turn: PictureTurn) -> Image.Image | None:
-    asked = _KEPT.settings.value if _KEPT.settings else Watermark()
+    asked = turn.settings(Watermark)
     if not asked.text:
         return None
     marked = hidden(image, asked.text, asked.strength)

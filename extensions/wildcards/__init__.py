@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backend.extension_api import ExtensionApi, GenerationRequest, hook
+from backend.extension_api import ExtensionApi, GenerationRequest, Turn, hook
 
 from .words import Wildcards
 
@@ -10,16 +10,13 @@ FOLDER = "wildcards"
 # Where an AUTOMATIC1111 installation with the extension Dynamic Prompts has them.
 OF_DYNAMIC_PROMPTS = f"extensions/sd-dynamic-prompts/{FOLDER}"
 
-_wildcards = Wildcards([])
-
 
 @hook
 def register(api: ExtensionApi) -> None:
     folders = dict.fromkeys([*api.folders(FOLDER), *api.folders(OF_DYNAMIC_PROMPTS)])
-    _wildcards.look_in(list(folders))
-    api.words(_wildcards)
+    api.words(api.keep(Wildcards(list(folders))))
 
 
 @hook
-def on_prompts(request: GenerationRequest) -> Sequence[GenerationRequest]:
-    return _wildcards.requests(request)
+def on_prompts(request: GenerationRequest, turn: Turn) -> Sequence[GenerationRequest]:
+    return turn.kept(Wildcards).requests(request)

@@ -19,10 +19,6 @@ class Wildcards:
         """The files of these folders; of two of a name the first counts."""
         self.files = WildcardFiles(folders)
 
-    def look_in(self, folders: Sequence[Path]) -> None:
-        """From now on the files are those of these folders."""
-        self.files = WildcardFiles(folders)
-
     def names(self) -> list[str]:
         """Of all wildcards there are."""
         return self.files.look().names

@@ -49,4 +49,16 @@ def test_the_browser_has_a_tab_with_what_was_saved(witness: Witness, studio: Stu
     page.locator("#tabs").get_by_role("tab", name="Browser").click()
     page.get_by_role("button", name="Look again").click()
     expect(page.locator("#saved_pictures")).to_contain_text("a green boat")
-    page.close()
+    # Another profile is another person, who has made another picture.
+    other = witness.open(studio.url)
+    other.locator("#txt2img_prompt textarea").fill("a yellow star")
+    other.locator("#txt2img_generate").click()
+    expect(other.locator("#txt2img_results .history figure")).to_have_count(1)
+    other.locator("#tabs").get_by_role("tab", name="Browser").click()
+    other.locator("#look_again").click()
+    expect(other.locator("#saved_pictures")).to_contain_text("a yellow star")
+    expect(other.locator("#saved_pictures")).not_to_contain_text("a green boat")
+    page.locator("#look_again").click()
+    expect(page.locator("#saved_pictures")).not_to_contain_text("a yellow star")
+    for each in (page, other):
+        each.close()

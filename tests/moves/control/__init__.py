@@ -7,8 +7,6 @@ from backend.extension_api import ExtensionApi, Field, Params, SamplingTurn, Use
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_NETWORKS: dict[int, "nn.Module"] = {}
-
 
 class Control(Params):
     enabled: bool = Field(default=False, title="Control")
@@ -16,20 +14,26 @@ class Control(Params):
     strength: float = Field(default=1.0, ge=0, le=2, title="Strength")
 
 
-def network(channels: int) -> "nn.Module":
-    """From a picture, (1, 3, height, width), to as many channels; its weights are always the same."""
-    import torch
+class Networks:
+    """From a picture, (1, 3, height, width), to some channels; their weights are always the same."""
 
-    if channels not in _NETWORKS:
-        layer = torch.nn.Conv2d(3, channels, 3, padding=1, bias=False)
-        layer.weight.data = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(channels)) / 10
-        _NETWORKS[channels] = layer.requires_grad_(False)
-    return _NETWORKS[channels]
+    def __init__(self) -> None:
+        self._made: dict[int, nn.Module] = {}
+
+    def to(self, channels: int) -> "nn.Module":
+        import torch
+
+        if channels not in self._made:
+            layer = torch.nn.Conv2d(3, channels, 3, padding=1, bias=False)
+            layer.weight.data = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(channels)) / 10
+            self._made[channels] = layer.requires_grad_(False)
+        return self._made[channels]
 
 
 @hook
 def register(api: ExtensionApi) -> None:
     api.params(Control)
+    api.keep(Networks())
 
 
 @hook
@@ -47,7 +51,7 @@ def on_sampling_start(turn: SamplingTurn) -> None:
     def residual(shape: tuple[int, int, int]) -> "Tensor":
         channels, height, width = shape
         small = interpolate(pixels, size=(height, width), mode="area")
-        return network(channels)(small) * params.strength
+        return turn.kept(Networks).to(channels)(small) * params.strength
 
     # Made once for all steps: this network looks neither at the noise nor at the words.
     downs, middle = turn.residual_shapes
