@@ -181,6 +181,8 @@ def _extension_flags(flags: argparse.ArgumentParser, words: Sequence[str]) -> li
     for manifest, is_on in _manifests(data_dir):
         tables = manifest.get("flags")
         for table in tables if isinstance(tables, list) else ():
+            if not isinstance(table, dict):
+                continue
             flag, text = str(table.get("name", "")), str(table.get("help", "")).replace("%", "%%")
             if not EXTENSION_FLAG.fullmatch(flag):
                 continue  # its manifest is refused, with a sentence, where extensions are loaded
@@ -213,7 +215,7 @@ def _manifests(data_dir: Path) -> Iterator[tuple[dict[str, Any], bool]]:
 
             try:
                 manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
             id = str(manifest.get("id"))
             yield manifest, isinstance(switched, dict) and bool(switched.get(id, at_first.get(id, False)))

@@ -112,13 +112,21 @@ def test_a_request_fills_the_fields_again(app: App) -> None:
     assert form.values_for(GenerationRequest()) == {"extras.frame.enabled": False}
 
 
-def test_a_part_that_cannot_be_shown_says_so_and_others_are_there(app: App) -> None:
-    odd = """
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("table: dict[str, int] = Field(default_factory=dict)", "table"),
+        ("words: str = Field('', json_schema_extra={'lines': 'many'})", "many"),
+        ("words: str = Field('', json_schema_extra=lambda schema: 1 / 0)", "division by zero"),
+    ],
+)
+def test_a_part_that_cannot_be_shown_says_so_and_others_are_there(field: str, said: str, app: App) -> None:
+    odd = f"""
         from backend.extension_api import ExtensionApi, Field, Params, hook
 
         class Odd(Params):
             enabled: bool = False
-            table: dict[str, int] = Field(default_factory=dict)
+            {field}
 
         @hook
         def register(api: ExtensionApi) -> None:
@@ -130,8 +138,8 @@ def test_a_part_that_cannot_be_shown_says_so_and_others_are_there(app: App) -> N
     app.extensions.rescan()
     if app.extensions.switch("odd", True).state == "on":
         problems = {each.id: each.problem for each in parts_of(app.extensions.active(), "txt2img")}
-        assert "There is no field for" in problems["odd"]
+        assert said in problems["odd"]
         assert problems["frame"] == ""
     else:
-        assert "table" in app.extensions.find("odd").problem.casefold()
+        assert said in app.extensions.find("odd").problem.casefold()
     assert extension.state == "on"

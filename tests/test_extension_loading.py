@@ -15,7 +15,10 @@ from backend.extension_api import Hooks, Kind
 from backend.extensions import extensions as module
 from backend.extensions.brought import Brought
 from backend.extensions.extensions import Extensions
+from backend.extensions.switches import Switches
+from backend.families.ldm import alphas_cumprod
 from backend.sampling.samplers import SAMPLERS
+from backend.sampling.schedules import SigmaTable, find_schedule
 from backend.watchdog import interrupt
 from tests.extension_folders import write_extension
 
@@ -127,6 +130,10 @@ BROKEN = {
     "import": ("import nothing_of_this_name\n", "ModuleNotFoundError"),
     "raises at import": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "exits at import": ("import sys\nsys.exit('gone')", "SystemExit: gone"),
+    "panics at import": (
+        "class PanicException(BaseException):\n    pass\nraise PanicException('no memory')",
+        "PanicException: no memory",
+    ),
     "raises in register": (
         "@hook\ndef register(api):\n    raise ValueError('no frame')",
         "register: ValueError: no frame",
@@ -313,6 +320,111 @@ def test_settings_are_kept_and_a_bad_value_costs_itself_only(there: Extensions, 
     assert extension.settings is not None
     assert (extension.settings.value.colour, extension.settings.value.width) == ("green", 3)
     assert any("Width is -3" in line for line in extension.log.lines())
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("key: SecretStr = SecretStr('x')", "a secret"),
+        ("key: SecretStr | None = None", "a secret"),
+        ("size: float = float('inf')", "cannot be written as JSON"),
+        ("call: Callable = print", "cannot be written as JSON"),
+        ("width: int = Field(500, le=64, title='Width')", "Width is 500"),
+    ],
+)
+def test_settings_that_no_file_gives_back_are_refused(field: str, said: str, there: Extensions, tmp_path: Path) -> None:
+    code = f"""
+    from collections.abc import Callable
+    from pydantic import SecretStr
+
+    class Own(BaseModel):
+        {field}
+
+    @hook
+    def register(api):
+        api.settings(Own)
+    """
+    write_extension(tmp_path, "frame", code)
+    there.rescan()
+    assert said in problem_of(there, "frame")
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("width: int = Field(500, le=64)", "width is 500"),
+        ("width: Literal['a', 'b'] = 'c'", "width is 'c'"),
+        ("width: int = Field(3, alias='w')", "has an alias"),
+    ],
+)
+def test_parameters_whose_defaults_cannot_be_are_refused(
+    field: str, said: str, there: Extensions, tmp_path: Path
+) -> None:
+    code = f"""
+    from typing import Literal
+
+    class Frame(Params):
+        {field}
+
+    @hook
+    def register(api):
+        api.params(Frame)
+    """
+    write_extension(tmp_path, "frame", code)
+    there.rescan()
+    assert said in problem_of(there, "frame")
+
+
+def test_a_schedule_is_asked_again_when_a_setting_changed(there: Extensions, tmp_path: Path) -> None:
+    code = """
+    class Own(BaseModel):
+        end: float = 0.5
+
+    kept = []
+
+    @hook
+    def register(api):
+        kept.append(api.settings(Own))
+        api.schedule("Straight", lambda steps, lowest, highest: [
+            highest + (kept[0].value.end - highest) * k / (steps - 1) for k in range(steps)
+        ])
+    """
+    write_extension(tmp_path, "frame", code)
+    there.rescan()
+    extension = there.switch("frame", True)
+    assert extension.settings is not None
+    table = SigmaTable(alphas_cumprod().tolist())
+    ends = []
+    for end in (0.5, 0.25):
+        extension.settings.change(end=end)
+        ends.append(find_schedule("Straight").sigmas(5, table)[-2])
+    assert ends == [0.5, 0.25]
+
+
+def test_what_others_say_is_not_loaded_by_whoever_may_not(there: Extensions, tmp_path: Path) -> None:
+    write_extension(tmp_path, "frame", FRAME)
+    there.rescan()
+    there.switch("frame", True)
+    write_extension(tmp_path, "frame", "raise SystemExit", version="2.0")
+    there.rescan(strangers=False)
+    assert (there.find("frame").state, "Framed" in SAMPLERS) == ("on", True)
+    there.rescan()
+    assert (there.find("frame").state, "Framed" in SAMPLERS) == ("broken", False)
+
+
+def test_a_switch_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
+    switches = Switches(tmp_path / "extensions.json")
+    switches.switch("frame", True)
+    switches.hold("frame", "It held Atelier up.")
+    (tmp_path / "extensions.json").unlink()
+    (tmp_path / "extensions.json").mkdir()  # where no file can be put
+    with pytest.raises(UserError, match="could not be written"):
+        switches.switch("frame", False)
+    assert (switches.is_on("frame"), switches.held_up("frame")) == (True, "It held Atelier up.")
+    (tmp_path / "extensions.json").rmdir()
+    switches.forget("frame")
+    again = Switches(tmp_path / "extensions.json")
+    assert (again.is_on("frame"), again.held_up("frame")) == (False, "")
 
 
 def test_an_app_without_extensions_has_none_and_closes_those_it_has(tmp_path: Path) -> None:

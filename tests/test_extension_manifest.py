@@ -79,6 +79,7 @@ def test_everything_that_can_be_said_is_read() -> None:
         (manifest("frame") + '[[flags]]\nhelp = "x"', "has no name"),
         (manifest("frame") + '[[models]]\nname = "x"\nsize = 3', "no entry called 'size'"),
         (manifest("frame", models=["x"]), "[[models]]"),
+        (f"id = {'[' * 5000}", "is no TOML"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(text: str, said: str) -> None:

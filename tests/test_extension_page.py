@@ -1,29 +1,33 @@
 """Extensions on the page: their parameters and tabs, the Extensions tab's routes, slots, and the page made anew."""
 
-import io
-import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from backend.app import App, Options
+from backend.extensions.install import Installer
+from backend.extensions.package_source import PackageSource
+from backend.extensions.pip import Pip
+from backend.extensions.supervisor import SIZE, Pulse
+from backend.paths import ROOT
 from backend.server import extension_routes, extensions
 from backend.server.accounts import Accounts, parse_entries, users_of
 from backend.server.doorkeeper import LOGIN_COOKIE, Doorkeeper
 from backend.server.guard import Guard
 from backend.server.origins import Policy
 from backend.server.owner import OWNER_COOKIE
-from backend.upscaling.request import UpscaleRequest
-from tests.packaged import files, write_zip
+from backend.server.people import owner_named
+from tests.packaged import files, write_wheel, write_zip
 from tests.scripted import ScriptedWorker
 from tests.test_extension_api import FRAME, newest
-from tests.test_extension_routes import HOST, ME, added, write
-from tests.test_ui import by_id, event, form_values, made, put, send, wish
+from tests.test_extension_routes import HOST, ME, NOTHING, added, write
+from tests.test_ui import by_id, event, form_values, made, send
 from ui.app import mount
 
 SLOTS = """
@@ -39,6 +43,7 @@ SLOTS = """
     def tab():
         import gradio as gr
         box = gr.Textbox(elem_id="loud_in")
+        gr.Textbox(lambda: "filled", elem_id="loud_filled")
         out = gr.Textbox(elem_id="loud_out")
         gr.Button("Shout", elem_id="loud_go").click(lambda text: text.upper(), box, out)
         gr.Button("Fail", elem_id="loud_fail").click(lambda text: 1 / 0, box, out)
@@ -158,12 +163,123 @@ def test_a_tab_is_laid_out_and_one_that_fails_is_a_sentence(app: App) -> None:
     said = there["ext_slots_1_problem"]["props"]["value"]
     assert said.startswith("Slots failed in the tab Half: ValueError: no wood.")
     assert send(client, event(client, "loud_go"), ["hello"]) == ["HELLO"]
+    # What fills a field when the page is opened goes through the fence too, and nothing waits in Gradio's queue.
+    events = client.get("/config").json()["dependencies"]
+    assert [each for each in events if each["backend_fn"] and each["queue"] is not False] == []
+    (filling,) = [each for each in events if each["outputs"] == [there["loud_filled"]["id"]]]
+    assert send(client, filling, []) == ["filled"]
     failing = event(client, "loud_fail")
     body = {"data": ["x"], "event_data": None, "fn_index": failing["id"], "session_hash": "x" * 10}
     answer = client.post("/gradio_api/run/predict", json=body)
     assert answer.status_code == 500
     assert "Slots failed in an event of its tab" in answer.text
     assert send(client, event(client, "loud_go"), ["again"]) == ["AGAIN"]
+
+
+WHO = """
+    from backend.extension_api import Card, ExtensionApi, asked_by, hook
+
+    def words(*_):
+        person = asked_by()
+        return f"{person.owner} {person.name} {person.administrator}"
+
+    async def later(text):
+        return words()
+
+    def tab():
+        import gradio as gr
+
+        def with_request(text, request: gr.Request):
+            return words() + " " + request.method
+
+        gr.on(fn=lambda: words(), outputs=gr.Textbox(elem_id="who_first"))
+        box = gr.Textbox(elem_id="who_in")
+        out = gr.Textbox(elem_id="who_out")
+        for name, act in (("plain", words), ("later", later), ("request", with_request)):
+            gr.Button(name, elem_id=f"who_{name}").click(act, box, out)
+
+    @hook
+    def register(api: ExtensionApi) -> None:
+        api.tab("Who", tab)
+        api.gallery_action("Who", words)
+        api.card_action("Who", words)
+        api.card_page("Who", lambda: [Card(title=words(), insert="x")])
+"""
+
+
+def test_events_of_a_tab_and_buttons_are_told_who_asks(app: App) -> None:
+    added(app, "who", WHO)
+    logins = "administrator boss:a,artist maker:b,viewer guest:c"
+    doorkeeper = Doorkeeper(Accounts(users_of(parse_entries(logins, first="administrator", others="artist"))))
+    client = served(app, doorkeeper=doorkeeper)
+    app.catalog.wait(20)
+    record = next(each for each in app.overview.models()[1] if each.record.name == "tiny")
+    for name in ("boss", "maker"):
+        client.cookies.clear()
+        client.cookies.set(LOGIN_COOKIE, doorkeeper.sessions.begin(name))
+        expected = f"{owner_named(name)} {name} {name == 'boss'}"
+        assert send(client, event(client, "who_plain"), ["x"]) == [expected]
+        assert send(client, event(client, "who_later"), ["x"]) == [expected]
+        assert send(client, event(client, "who_request"), ["x"]) == [f"{expected} POST"]
+        assert order(client, "who/card", {"number": 0, "title": "Who", "model": record.id}).json() == {
+            "sentence": expected
+        }
+        assert client.get("/atelier/extensions/who/pages/0?title=Who").json()["cards"][0]["title"] == expected
+    # Who may only look opens the page as all do, and presses nothing.
+    client.cookies.clear()
+    client.cookies.set(LOGIN_COOKIE, doorkeeper.sessions.begin("guest"))
+    config = client.get("/config").json()
+    shown = by_id(config)["who_first"]["id"]
+    (opened,) = [each for each in config["dependencies"] if each["outputs"] == [shown]]
+    assert [name for _, name in opened["targets"]] == ["load"]
+    assert send(client, opened, []) == [f"{owner_named('guest')} guest False"]
+    body = {"data": ["x"], "event_data": None, "fn_index": event(client, "who_plain")["id"], "session_hash": "x" * 10}
+    answer = client.post("/gradio_api/run/predict", json=body)
+    assert (answer.status_code, "not for a person who is viewer" in answer.text) == (500, True)
+    # Without a login it is the browser.
+    local = served(app)
+    assert send(local, event(local, "who_plain"), ["x"]) == [f"{ME}  True"]
+    job = made(app, local)
+    pressed = {"number": 0, "title": "Who", "job": job.id, "index": 0}
+    assert order(local, "who/gallery", pressed).json() == {"sentence": f"{ME}  True"}
+
+
+def test_the_manual_s_browser_shows_each_their_own(app: App) -> None:
+    """What stands in docs/extensions.md, as it stands there."""
+    text = (ROOT / "docs" / "extensions.md").read_text(encoding="utf-8").partition("**Browse pictures.**")[2]
+    imports = "from itertools import islice\nfrom typing import Annotated\nfrom backend.extension_api import *\n"
+    added(app, "mine", imports + text.partition("```python\n")[2].partition("```")[0])
+    client, stranger = served(app), served(app)
+    stranger.cookies.clear()
+    stranger.cookies.set(OWNER_COOKIE, "b" * 32)
+    name = made(app, client).images[0].path.name
+    for window, expected in ((client, [name]), (stranger, [])):
+        assert window.get("/ext/mine/newest").json() == expected
+        config = window.get("/config").json()
+        (look,) = [each["id"] for each in config["components"] if each["props"].get("value") == "Look"]
+        (clicked,) = [each for each in config["dependencies"] if [look, "click"] in map(list, each["targets"])]
+        assert send(window, clicked, []) == ["\n".join(expected)]
+
+
+def test_a_tab_whose_event_yields_is_a_sentence(app: App) -> None:
+    code = """
+        from backend.extension_api import ExtensionApi, hook
+
+        def counted():
+            yield "one"
+
+        def tab():
+            import gradio as gr
+            gr.Button("Count").click(counted, None, gr.Textbox(elem_id="counted"))
+
+        @hook
+        def register(api: ExtensionApi) -> None:
+            api.tab("Count", tab)
+    """
+    added(app, "counter", code)
+    there = by_id(served(app).get("/config").json())
+    assert "counted" not in there
+    assert "an event of the tab Count yields" in there["ext_counter_0_problem"]["props"]["value"]
 
 
 def test_the_list_says_what_each_is(app: App) -> None:
@@ -214,6 +330,10 @@ def test_strangers_code_is_for_an_administrator_at_the_machine(app: App) -> None
     abroad = served(app, policy=Policy(loopback=False))
     assert order(abroad, "frame/switch", {"on": True}).status_code == 403
     assert not abroad.get("/atelier/extensions").json()["may"]["code"]
+    write(app.options, "late", FRAME.replace("Framed", "Late"))
+    (app.options.data_dir / "extensions.json").write_text('{"switched": {"late": true}}')
+    assert order(abroad, "rescan").status_code == 200
+    assert app.extensions.find("late").state == "off"  # it is listed, and nothing of it was run
     for path in ("plan", "install", "discard", "frame/remove", "frame/newest", "frame/update"):
         assert order(abroad, path, {}).status_code == 403, path
     logins = "administrator boss:a,artist maker:b"
@@ -226,77 +346,47 @@ def test_strangers_code_is_for_an_administrator_at_the_machine(app: App) -> None
     assert app.extensions.find("frame").state == "off"
 
 
-def test_buttons_at_pictures_and_models_answer_a_sentence(app: App) -> None:
-    added(app, "slots", SLOTS)
+def test_the_first_of_others_in_an_unwatched_program_says_when_the_watch_begins(app: App, tmp_path: Path) -> None:
+    for name in ("frame", "second"):
+        write(app.options, name, NOTHING)
     client = served(app)
-    rows = client.get("/atelier/extensions/slots").json()
-    assert [each["title"] for each in rows["gallery"]] == ["Name", "Refuse", "Number"]
-    job = made(app, client)
-    picture = {"job": job.id, "index": 0}
-    assert order(client, "slots/gallery", {"number": 0, **picture}).json() == {"sentence": "It is .png."}
-    assert order(client, "slots/gallery", {"number": 1, **picture}).json() == {"problem": "Slots: Not this one."}
-    assert "where a sentence is expected" in order(client, "slots/gallery", {"number": 2, **picture}).json()["problem"]
-    assert "load the page anew" in order(client, "slots/gallery", {"number": 9, **picture}).json()["problem"]
-    assert order(client, "slots/gallery", {"number": 0, "job": "0" * 32, "index": 0}).status_code == 400
-    app.catalog.wait(20)
-    _, models = app.overview.models()
-    record = next(each for each in models if each.record.name == "tiny")
-    assert order(client, "slots/card", {"number": 0, "model": record.id}).json() == {"sentence": "It is tiny."}
+    order(client, "rescan")
+    said = "Should Frame hold the whole of Atelier up, nothing ends it yet: the watch over installed extensions begins"
+    assert order(client, "frame/switch", {"on": True}).json()["remark"].startswith(said)
+    assert order(client, "second/switch", {"on": True}).json()["remark"] == ""
+    for name in ("second", "frame"):
+        assert order(client, f"{name}/switch", {"on": False}).json()["remark"] == ""
+    assert order(client, "watermark/switch", {"on": True}).json()["remark"] == "", "ours need no watch"
+    beats = tmp_path / "pulse"
+    beats.write_bytes(bytes(SIZE))
+    pulse = Pulse(beats, os.getppid())
+    watched = replace(app.options, data_dir=tmp_path / "watched", pulse=pulse)
+    write(watched, "frame", NOTHING)
+    other = App(watched, worker=ScriptedWorker)
+    try:
+        answer = order(served(other), "frame/switch", {"on": True}).json()
+        assert (answer["state"], answer["remark"]) == ("on", "")
+    finally:
+        pulse.close()
+        other.close()
 
 
-def test_a_canvas_tool_answers_a_mask_of_the_picture(app: App) -> None:
-    added(app, "slots", SLOTS)
+def test_a_package_is_brought_to_a_version_and_back(app: App, tmp_path: Path) -> None:
+    """Over the routes: what is there now is shown with what it would become."""
+    for version in ("1.0", "2.0"):
+        inside = {f"frame_extension/{name}": text for name, text in files(version=version).items()}
+        write_wheel(tmp_path / "wheels", "frame_extension", version, contents=inside)
+    pip = Pip({"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "PIP_CONFIG_FILE": os.devnull})
+    installer = app.installer = Installer(app.extensions, app.options.data_dir, pip=pip)
+    source = PackageSource(name="frame-extension", version="1.0", pip=pip)
+    installer.install(installer.plan(source).id)
     client = served(app)
-    data = io.BytesIO()
-    Image.new("RGB", (16, 12), "teal").save(data, "PNG")
-    headers = {"content-type": "image/png"}
-
-    def press(number: int, x: int, y: int) -> Any:
-        address = f"/atelier/extensions/slots/canvas?number={number}&x={x}&y={y}"
-        return client.post(address, content=data.getvalue(), headers=headers)
-
-    mask = Image.open(io.BytesIO(press(0, 3, 4).content))
-    assert (mask.mode, mask.size, mask.getpixel((3, 4)), mask.getpixel((4, 3))) == ("L", (16, 12), 255, 0)
-    assert "is not within the picture of 16 x 12" in press(0, 16, 4).json()["problem"]
-    assert "where a mask of (16, 12) is expected" in press(1, 1, 1).json()["problem"]
-
-
-def test_a_page_of_cards_shows_its_pictures_and_no_others(app: App) -> None:
-    added(app, "slots", SLOTS)
-    client = served(app)
-    page = client.get("/atelier/extensions/slots/pages/0").json()
-    assert [(each["title"], each["insert"]) for each in page["cards"]] == [("Red", "a red circle"), ("B", "b")]
-    answer = client.get("/" + page["cards"][0]["picture"])
-    assert answer.headers["content-type"] == "image/webp"
-    assert page["cards"][1]["picture"] == ""
-    assert client.get("/atelier/extensions/slots/pages/0/1/picture").status_code == 404
-
-
-GRAIN = """
-    from backend.extension_api import ExtensionApi, Field, Params, hook
-
-    class Grain(Params):
-        strength: float = Field(0.2, ge=0, le=1, title="Strength of the grain")
-
-    @hook
-    def register(api: ExtensionApi) -> None:
-        api.operation("Film grain", lambda picture, params: picture, Grain)
-"""
-
-
-def test_an_operation_is_asked_for_in_extras_while_its_switch_is_on(app: App) -> None:
-    added(app, "grain", GRAIN)
-    client = served(app)
-    name = put(app)
-    values = {"inputs": json.dumps([{"name": name, "width": 96, "height": 64}]), "op_film_grain_strength": 0.5}
-    go = event(client, "extras_generate")
-    assert send(client, go, form_values(client, "extras", **values)) == [""]
-    assert send(client, go, form_values(client, "extras", **values, op_film_grain=True)) == [""]
-    requests = [job.request for job in app.queue.jobs(ME) if isinstance(job.request, UpscaleRequest)]
-    assert [each.operations for each in requests] == [{}, {"Film grain": {"strength": 0.5}}]
-    values["op_film_grain_strength"] = 5
-    (message,) = send(client, go, form_values(client, "extras", **values, op_film_grain=True))
-    assert message.startswith("Film grain: Strength of the grain is 5")
-    filled = wish(client, "reuse", job=app.queue.jobs(ME)[1].id)
-    assert (filled["extras_op_film_grain"], filled["extras_op_film_grain_strength"]) == (True, 0.5)
-    assert wish(client, "reuse", job=app.queue.jobs(ME)[0].id)["extras_op_film_grain"] is False
+    newer = order(client, "frame/update", {"pin": "2.0"}).json()
+    assert (newer["replaces"], newer["before"]["pin"], newer["origin"]["pin"]) == ("1.0", "1.0", "2.0")
+    assert not newer["older"]
+    assert order(client, "install", {"plan": newer["plan"]}).json()["version"] == "2.0"
+    card = next(each for each in client.get("/atelier/extensions").json()["extensions"] if each["id"] == "frame")
+    assert (card["origin"]["pin"], card["origin"]["before"]) == ("2.0", "1.0")
+    back = order(client, "frame/update", {"pin": "1.0"}).json()
+    assert (back["older"], back["version"], back["replaces"]) == (True, "1.0", "2.0")
+    assert "is named with its version" in order(client, "frame/update", {"pin": "newest"}).json()["problem"]

@@ -294,6 +294,17 @@ def test_a_guidance_method_takes_the_place_of_cfg(app: App, put: Put) -> None:
     assert again.guidance.method == "As CFG"
 
 
+def test_a_guidance_method_that_makes_no_numbers_is_named(app: App, put: Put) -> None:
+    def broken(cond: Tensor, uncond: Tensor, scale: float, x: Tensor, sigma: float) -> Tensor:
+        return cond * float("nan")
+
+    put(guidances=[brought.GuidanceMethod(name="Broken", guide=broken)])
+    made, end = outcome(app, replace(REQUEST, guidance=Guidance(method="Broken")))
+    assert made == []
+    assert isinstance(end, Failed)
+    assert end.message == "mine: the guidance Broken made something that is not a number of what is."
+
+
 def test_usual_guidance_is_not_said_and_an_unknown_one_is_refused(app: App) -> None:
     assert "method" not in REQUEST.to_json()
     assert GenerationRequest.from_json(REQUEST.to_json()) == REQUEST

@@ -1,6 +1,5 @@
-"""Zips, repositories and packages to install from, also hostile ones: refused with a sentence, and nothing is run."""
+"""Zips and packages to install from, also hostile ones: refused with a sentence, and nothing is run."""
 
-import os
 import stat
 import struct
 import sys
@@ -13,16 +12,14 @@ from pathlib import Path
 import pytest
 
 from backend.errors import UserError
-from backend.extensions import git_source, source
-from backend.extensions.git_source import GitSource, newest_commit
+from backend.extensions import source
+from backend.extensions.git_source import GitSource
 from backend.extensions.package_source import newest_version
 from backend.extensions.program import ProgramError, environment, run
 from backend.extensions.source import ORIGIN, Origin, SourceError
 from backend.extensions.zip_source import ZipSource
 from tests.extension_studio import Studio, opened, refused
-from tests.packaged import MODULE, Repository, files, manifest, write_wheel, write_zip
-
-FILE = ("file",)
+from tests.packaged import MODULE, files, manifest, write_wheel, write_zip
 
 
 @pytest.fixture
@@ -117,167 +114,6 @@ def test_what_is_nobodys_to_bring_is_left_out(studio: Studio) -> None:
     assert studio.installer.origin("frame") is not None
 
 
-# --- what a repository may not be ---
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return Repository(tmp_path / "repository")
-
-
-def at(repository: Repository, commit: str) -> GitSource:
-    return GitSource(url=repository.url, commit=commit, protocols=FILE)
-
-
-def test_a_repository_is_installed_at_one_commit(studio: Studio, repository: Repository) -> None:
-    first = repository.commit(files())
-    repository.commit(files(version="2.0.0"))
-    extension = studio.install(at(repository, first.upper()))
-    assert (extension.version, extension.state, studio.was_run()) == ("1.0.0", "off", False)
-    assert studio.installer.origin("frame") == Origin(kind="git", address=repository.url, pin=first)
-    assert not (extension.folder / ".git").exists()
-    assert newest_commit(repository.url, studio.folder / "work", FILE) == repository.git("rev-parse", "HEAD")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "-u/bin/touch",
-        "--upload-pack=touch was_run",
-        "ext::sh -c touch% was_run",
-        "file:///etc",
-        "/etc",
-        "../repository",
-        "git@example.org:frame.git",
-        "ssh://-oProxyCommand=touch/frame",
-        "http://example.org/frame.git",
-        "git://example.org/frame.git",
-        "https://",
-        "https://artist:secret@example.org/frame.git",
-        "https://example.org/frame.git\n--upload-pack=x",
-        "https://example.org/fr ame.git",
-        "https://example.org:port/frame.git",
-        "fd::17",
-    ],
-)
-def test_an_address_that_is_no_web_address_of_a_repository_is_refused(studio: Studio, url: str) -> None:
-    refused(studio, lambda: GitSource(url=url, commit="0" * 40), "address")
-
-
-@pytest.mark.parametrize("commit", ["main", "", "HEAD", "0" * 39, "--upload-pack=x", "g" * 40, "0" * 40 + "^{tree}"])
-def test_what_is_no_whole_commit_is_refused(studio: Studio, commit: str) -> None:
-    refused(studio, lambda: GitSource(url="https://example.org/frame.git", commit=commit), "all 40 digits of its id")
-
-
-def test_a_commit_that_is_not_there_is_refused_and_so_is_what_is_none(studio: Studio, repository: Repository) -> None:
-    repository.commit(files())
-    refused(studio, at(repository, "0" * 40), "could not be fetched")
-    tree = repository.git("rev-parse", "HEAD^{tree}")
-    repository.git("config", "uploadpack.allowAnySHA1InWant", "true")
-    refused(studio, at(repository, tree), "could not be fetched|is no commit")
-
-
-def test_protocols_that_were_not_asked_for_are_not_spoken(studio: Studio, repository: Repository) -> None:
-    """What git itself says, if an address should come through to it."""
-    commit = repository.commit(files())
-    source = at(repository, commit)
-    object.__setattr__(source, "protocols", ("https",))
-    refused(studio, source, "transport 'file' not allowed")
-
-
-def test_links_and_submodules_are_refused(studio: Studio, repository: Repository) -> None:
-    repository.write(files())
-    (repository.folder / "passwords").symlink_to("/etc/passwd")
-    refused(studio, at(repository, repository.commit()), "'passwords' in it is a link")
-    (repository.folder / "passwords").unlink()
-    other = Repository(repository.folder.with_name("other"))
-    other.commit({"x": "y"})
-    repository.git("submodule", "add", "--quiet", other.url, "other")
-    refused(studio, at(repository, repository.commit()), "'other' in it is a submodule")
-
-
-def test_hooks_filters_and_attributes_are_not_heeded(
-    studio: Studio, repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    marked = studio.folder / "marked"
-    home = studio.folder / "home"
-    hooks = home / "hooks"
-    hooks.mkdir(parents=True)
-    for name in ("post-checkout", "post-merge", "reference-transaction", "fsmonitor-watchman"):
-        (hooks / name).write_text(f"#!/bin/sh\ntouch {marked}\n")
-        (hooks / name).chmod(0o755)
-    (home / ".gitconfig").write_text(
-        f"[core]\n\thooksPath = {hooks}\n\tfsmonitor = {hooks}/post-checkout\n\tattributesFile = {home}/attributes\n"
-        f'[filter "evil"]\n\tsmudge = touch {marked}\n\tclean = touch {marked}\n\trequired = true\n'
-        f'[init]\n\ttemplateDir = {home}\n[credential]\n\thelper = "!touch {marked}"\n'
-    )
-    (home / "attributes").write_text("* filter=evil\n")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
-    monkeypatch.setenv("GIT_SSH_COMMAND", f"touch {marked}")
-    commit = repository.commit({**files(), ".gitattributes": "* filter=evil ident eol=crlf export-ignore\n"})
-    extension = studio.install(at(repository, commit))
-    assert not marked.exists()
-    assert (extension.folder / "parts" / "words.txt").read_bytes() == b"words\n"
-
-
-def test_large_repositories_are_refused(
-    studio: Studio, repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = repository.commit({**files(), "noise": os.urandom(3 << 20)})
-    monkeypatch.setattr(source, "LARGEST_FILE", 1 << 20)
-    refused(studio, at(repository, commit), "more than")
-    monkeypatch.setattr(git_source, "LARGEST_REPOSITORY", 1 << 20)
-    refused(studio, at(repository, commit), "The repository has more than 1 MB")
-
-
-def test_what_is_kept_elsewhere_is_refused(studio: Studio, repository: Repository) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
-    refused(
-        studio, at(repository, repository.commit({**files(), "model.bin": pointer})), "'model.bin' is kept in Git LFS"
-    )
-
-
-def test_a_tree_with_a_folder_that_leads_out_is_refused(studio: Studio, repository: Repository) -> None:
-    """Which git itself would not make: such a tree is written by hand."""
-    repository.commit(files())
-    blob = repository.git("rev-parse", "HEAD:__init__.py")
-    inner = _tree(repository, b"100644 evil.py\0" + bytes.fromhex(blob))
-    outer = _tree(repository, b"40000 ..\0" + bytes.fromhex(inner))
-    commit = repository.git("commit-tree", outer, "-m", "evil")
-    repository.git("update-ref", "refs/heads/evil", commit)
-    refused(studio, at(repository, commit), "could not be fetched|leads out of its folder")
-
-
-def test_a_tree_that_unfolds_without_end_is_refused(studio: Studio, repository: Repository) -> None:
-    """Ten folders that are one and the same, in ten, in ten: a few objects, and ten billion paths."""
-    repository.commit(files())
-    id, mode = repository.git("rev-parse", "HEAD:__init__.py"), b"100644"
-    for _ in range(10):
-        rows = (mode + b" f%d\0" % number + bytes.fromhex(id) for number in range(10))
-        id, mode = _tree(repository, b"".join(rows)), b"40000"
-    commit = repository.git("commit-tree", id, "-m", "bomb")
-    repository.git("update-ref", "refs/heads/bomb", commit)
-    refused(studio, at(repository, commit), "git said more than can be read, and was ended")
-
-
-def _tree(repository: Repository, data: bytes) -> str:
-    path = repository.folder.with_name("tree")
-    path.write_bytes(data)
-    return repository.git("hash-object", "-t", "tree", "-w", "--literally", str(path))
-
-
-def test_an_update_comes_from_the_same_place(studio: Studio, repository: Repository) -> None:
-    studio.install(at(repository, repository.commit(files())))
-    commit = repository.commit(files(version="2.0.0"))
-    with pytest.raises(UserError, match="no address of a repository that begins with https"):
-        studio.installer.plan_update("frame", commit)
-    studio.installer.remove("frame")
-    studio.install(studio.zip())
-    with pytest.raises(UserError, match="Frame came as a zip file: to update it, install another file"):
-        studio.installer.newest("frame")
-
-
 # --- packages ---
 
 
@@ -296,6 +132,12 @@ def test_a_package_is_unpacked_and_never_installed(studio: Studio) -> None:
     assert studio.installer.newest("frame") == "2.0"
     assert studio.installer.install(studio.installer.plan_update("frame", "2.0").id).version == "2.0"
     assert newest_version("frame_extension", studio.folder, studio.pip) == "2.0"
+    origin = studio.installer.origin("frame")
+    assert origin is not None
+    assert (origin.pin, origin.before) == ("2.0", "1.0")
+    assert studio.installer.install(studio.installer.plan_update("frame", origin.before).id).version == "1.0.0"
+    with pytest.raises(UserError, match="is named with its version"):
+        studio.installer.plan_update("frame", "latest")
 
 
 def test_a_package_that_is_no_extension_is_refused(studio: Studio) -> None:

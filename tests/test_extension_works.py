@@ -200,6 +200,8 @@ def test_flags_of_manifests_are_understood(
     with (folder / "extension.toml").open("a") as file:
         file.write(FLAGS)
     (write_extension(tmp_path, "bad") / "extension.toml").write_text("[[flags]\n")
+    (write_extension(tmp_path, "worse") / "extension.toml").write_text("flags = ['--frame-width']\n")
+    (write_extension(tmp_path, "deep") / "extension.toml").write_text(f"id = {'[' * 5000}")
     line = ["--data-dir", str(tmp_path), "--frame-file", "book.txt"]
     arguments = flags.parse(line)
     assert arguments.extension_flags == {"frame-file": "book.txt"}

@@ -57,6 +57,10 @@ def _parts(extensions: "Sequence[Extension]", tab: Tab) -> Iterator[Part]:
         except UserError as error:
             yield Part(id=extension.id, title=title, problem=str(error))
             continue
+        except Exception as error:
+            extension.log.error("its parameters cannot be shown", exc_info=error)
+            yield Part(id=extension.id, title=title, problem=f"its parameters cannot be shown ({error}).")
+            continue
         yield Part(id=extension.id, title=title, rows=found, hints=hints(brought.kind, f"{PLACE}.{extension.id}"))
 
 

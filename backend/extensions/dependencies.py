@@ -102,6 +102,8 @@ class Dependencies:
             rows = self._pip.report(work, "-c", str(constraints), "-r", str(requirements))
         except PipError as error:
             raise DependencyError(_conflict(error.said, wanted) or str(error)) from error
+        for row in rows:
+            _check_address(row, rows)
         packages = sorted((_package(row) for row in rows), key=lambda each: each.name)
         for each in packages:
             if each.name in ours:
@@ -184,6 +186,24 @@ def _check_ours(wanted: _Wanted, ours: Mapping[str, str]) -> None:
         raise DependencyError(
             f"{wanted.said}, and Atelier needs {wanted.requirement.name} {there}: the two cannot be had together."
         )
+
+
+def _check_address(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises `DependencyError` for a package that another one names by an address: what lies there is another thing
+    tomorrow, and comes from where nobody looks."""
+    if not row.get("is_direct"):
+        return
+    name, address = row["metadata"]["name"], row["download_info"].get("url", "")
+    needing = [each["metadata"]["name"] for each in rows if _names_by_address(each, name)]
+    raise DependencyError(
+        f"{' and '.join(needing) or 'A package'} needs {name} from the address {address[:300]}: a package must be "
+        "named with its version, and not by an address."
+    )
+
+
+def _names_by_address(row: Mapping[str, Any], name: str) -> bool:
+    needed = [Requirement(text) for text in row["metadata"].get("requires_dist", ())]
+    return any(each.url and canonicalize_name(each.name) == canonicalize_name(name) for each in needed)
 
 
 def _package(row: Mapping[str, Any]) -> Package:

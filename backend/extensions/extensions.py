@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from backend.errors import UserError, unknown_name
-from backend.extensions import found, loading
+from backend.extensions import found, loading, names
 from backend.extensions.brought import Brought
 from backend.extensions.calls import Calls, reason
 from backend.extensions.events import Events
 from backend.extensions.extension import Extension
 from backend.extensions.found import Found
 from backend.extensions.log import ExtensionLog
+from backend.extensions.manifest import Manifest
+from backend.extensions.names import Names
+from backend.extensions.offered import code_time
 from backend.extensions.registration import Registration, Services
 from backend.extensions.supervisor import HeldUp
 from backend.extensions.switches import FILE, Switches
@@ -35,7 +38,8 @@ class Extensions:
     """The extensions of an `App`. Who only looks takes no lock; changes are made one after the other.
 
     `bundled` is the folder of those that ship with Atelier. In `safe_mode` all are listed and none is loaded.
-    `revision` counts the changes of what there is.
+    `revision` counts the changes of what there is, `failures` what went wrong in all of them; `names` knows what those
+    brought that are not on now.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Extensions:
     ):
         self.safe_mode = safe_mode
         self.revision = 0
+        self.failures = 0
         self.folder = data_dir / FOLDER
         self._data_dir = data_dir
         self._bundled = bundled
@@ -57,11 +62,15 @@ class Extensions:
         self.events = Events(self.calls)
         at_first = frozenset(id for id, on in found.shipped(bundled).items() if on)
         self._switches = Switches(data_dir / FILE, at_first)
+        self.names = Names(data_dir / names.FILE)
         self._lock = threading.RLock()
         self._all: tuple[Extension, ...] = ()
         self._active: tuple[Extension, ...] = ()
         self._undo: dict[str, ExitStack] = {}
+        self._loaded: dict[str, Manifest] = {}  # what each said of itself when it was loaded
         self._listeners = Listeners()
+        self._failing = threading.Lock()
+        self._failure_listeners = Listeners()
         self._closed = False
 
     def load(self) -> None:
@@ -118,13 +127,15 @@ class Extensions:
         self._listeners.tell()
         return extension
 
-    def rescan(self) -> None:
-        """Look for extensions that came, went or changed."""
+    def rescan(self, *, strangers: bool = True) -> None:
+        """Look for extensions that came, went or changed. Without `strangers` no code is loaded that does not ship with
+        Atelier: whoever asks may not say so."""
         with self._lock:
-            before = {extension.id: extension.manifest for extension in self._all}
             self._look()
             for extension in self._all:
-                if extension.state == "on" and before.get(extension.id) != extension.manifest:
+                if not (strangers or extension.bundled):
+                    continue
+                if extension.state == "on" and self._loaded.get(extension.id) != extension.manifest:
                     self._take_off(extension)
                 if extension.state != "on":
                     self._put_on(extension)
@@ -155,6 +166,11 @@ class Extensions:
         ends it."""
         return self._listeners.add(listener)
 
+    def on_failure(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener()` after each failure of an extension, on the thread on which it came: often, so it returns at
+        once. Returns the function that ends it."""
+        return self._failure_listeners.add(listener)
+
     def note_failure(self, id: str, where: str, error: BaseException) -> None:
         """Remember what went wrong in one of them; nothing where it is gone."""
         for extension in self._all:
@@ -172,6 +188,7 @@ class Extensions:
             for extension in reversed(self._active):
                 self._take_off(extension)
             self._active = ()
+            self.names.close()
             for extension in self._all:
                 extension.log.close()
 
@@ -202,7 +219,13 @@ class Extensions:
             data_dir=data_dir,
             log=ExtensionLog(each.id, data_dir),
             bundled=each.bundled,
+            failed=self._failed,
         )
+
+    def _failed(self) -> None:
+        with self._failing:
+            self.failures += 1
+        self._failure_listeners.tell()
 
     def _put_on(self, extension: Extension) -> None:
         """Load one that is wanted and is not on. What fails leaves nothing behind but a sentence."""
@@ -213,6 +236,7 @@ class Extensions:
             extension.state, extension.problem = "broken", why
             return
         loading.add_packages(self._data_dir)
+        extension.code_time = code_time(extension.folder)
         with ExitStack() as undo:
             try:
                 loading.check(manifest)
@@ -222,8 +246,10 @@ class Extensions:
                 extension.log.error("could not be loaded: %s", error)
                 return
             self._undo[extension.id] = undo.pop_all()
+        self._loaded[extension.id] = manifest
         extension.state, extension.problem = "on", ""
         extension.revision += 1
+        self.names.note(extension)
         self.events.add(extension)
 
     def _bring(self, extension: Extension, undo: ExitStack) -> None:
@@ -243,8 +269,7 @@ class Extensions:
         finally:
             registration.close()
         extension.module, extension.impls = module, impls
-        extension.brought, extension.api = registration.brought, registration
-        extension.settings = registration.own_settings
+        extension.brought, extension.own = registration.brought, registration.own
         undo.callback(put_in(extension, self.calls))
 
     def _take_off(self, extension: Extension) -> None:
@@ -265,6 +290,7 @@ class Extensions:
             contradicts = extension.id in circle
             extension.problem = CIRCLE.format(", ".join(sorted(circle))) if contradicts else ""
         self._active = tuple(on[id] for id in order)
+        self.names.renew(self._all)
 
     def _changed(self) -> None:
         self._order()
@@ -274,7 +300,7 @@ class Extensions:
 def _empty(extension: Extension) -> None:
     extension.brought = Brought()
     extension.impls = {}
-    extension.module = extension.api = extension.settings = None
+    extension.module = extension.own = None
 
 
 def _sentence(extension: Extension, error: UserError) -> str:

@@ -20,6 +20,7 @@ LARGEST_REPOSITORY = 512 * 1024 * 1024  # bytes of what is fetched
 LONGEST_URL = 500
 BATCH = 32 * 1024 * 1024  # bytes of files that are read at once
 COMMIT = re.compile(r"[0-9a-f]{40}")
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}")
 FILE_MODES = ("100644", "100755", "100664")
 LFS = b"version https://git-lfs.github.com/spec/"
 # What git does by itself, and would here do for a stranger.
@@ -45,10 +46,12 @@ QUIET = {
 
 @dataclass(frozen=True, kw_only=True)
 class GitSource:
-    """The repository at a URL, at the commit with this full id. `protocols` are those that git may speak."""
+    """The repository at a URL, at the commit with this full id. `tag` is by which it was asked for, and is only noted;
+    `protocols` are those that git may speak."""
 
     url: str
     commit: str
+    tag: str = ""
     protocols: tuple[str, ...] = ("https",)
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class GitSource:
             if content.startswith(LFS):
                 raise SourceError(f"{path[:200]!r} is kept in Git LFS, from which nothing is fetched: take a zip file.")
             plain.write(path, iter([content]))
-        return Origin(kind="git", address=self.url, pin=self.commit)
+        return Origin(kind="git", address=self.url, pin=self.commit, tag=self.tag)
 
 
 def newest_commit(url: str, work: Path, protocols: tuple[str, ...] = ("https",)) -> str:
@@ -81,6 +84,14 @@ def newest_commit(url: str, work: Path, protocols: tuple[str, ...] = ("https",))
     git = _Git(work / "repository", protocols)
     git.begin()
     return git.head(url)
+
+
+def tagged_commit(url: str, tag: str, work: Path, protocols: tuple[str, ...] = ("https",)) -> str:
+    """The commit that a tag of a repository names now. Raises `SourceError`."""
+    check_url(url, protocols)
+    git = _Git(work / "repository", protocols)
+    git.begin()
+    return git.tagged(url, tag)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +153,25 @@ class _Git:
         if ended.code or found is None:
             raise SourceError(f"{url} does not say which commit is its newest: {_fault(ended)}.")
         return found[1]
+
+    def tagged(self, url: str, tag: str) -> str:
+        """The commit that a tag names; of one with words of its own, the commit behind it. Raises `SourceError`."""
+        found: dict[str, str] = {}
+        if TAG.fullmatch(tag) and ".." not in tag and "//" not in tag:
+            name = f"refs/tags/{tag}"
+            asked = ("--end-of-options", url, name, f"{name}^{{}}")
+            ended = self._run("ls-remote", "--quiet", *asked, seconds=READ_SECONDS)
+            if ended.code:
+                raise SourceError(f"{url} does not say which tags it has: {_fault(ended)}.")
+            # What git finds ends with the name: there may be more before it.
+            lines = (line.split("\t", 1) for line in ended.out.decode("utf-8", errors="replace").splitlines())
+            found = {line[1]: line[0] for line in lines if len(line) == 2}
+            commit = found.get(f"{name}^{{}}") or found.get(name, "")
+            if COMMIT.fullmatch(commit):
+                return commit
+        raise SourceError(
+            f"{url} has no tag {tag[:60]!r}: name a tag, or a commit by all 40 digits of its id; branches move."
+        )
 
     def files(self, commit: str) -> list[_File]:
         """Every file of a commit. Raises `SourceError` for one that has links or submodules, or too much."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.errors import UserError
@@ -16,7 +16,7 @@ from backend.extensions import loading
 from backend.extensions.dependencies import Dependencies, Package, Resolution
 from backend.extensions.extension import Extension
 from backend.extensions.extensions import Extensions
-from backend.extensions.git_source import GitSource, newest_commit
+from backend.extensions.git_source import COMMIT, GitSource, newest_commit, tagged_commit
 from backend.extensions.manifest import Manifest
 from backend.extensions.package_source import PackageSource, newest_version
 from backend.extensions.pip import Pip
@@ -35,15 +35,16 @@ BUSY = "Something else is being installed just now: wait until that is done."
 class Plan:
     """What an installation would do; nothing has been done yet but fetching.
 
-    `replaces` is what lies there under the same id, `new_permissions` are those that this one does not have,
-    `packages` those that would be fetched and `dropped` those that no extension would need any more. `remarks` are
-    sentences.
+    `replaces` is what lies there under the same id, and `before` where that came from; `new_permissions` are those that
+    this one does not have, `packages` those that would be fetched and `dropped` those that no extension would need any
+    more. `remarks` are sentences.
     """
 
     id: str
     manifest: Manifest
     origin: Origin | None
     replaces: Manifest | None
+    before: Origin | None
     new_permissions: tuple[str, ...]
     packages: tuple[Package, ...]
     dropped: tuple[Package, ...]
@@ -52,12 +53,14 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Staged:
-    """A plan with what it was made of. `files` is None where only packages are to be installed."""
+    """A plan with what it was made of. `files` is None where only packages are to be installed; `before` is what lay
+    there of packages then."""
 
     plan: Plan
     folder: Path
     files: Path | None
     resolution: Resolution
+    before: Resolution
 
 
 class Installer:
@@ -66,8 +69,17 @@ class Installer:
     Whoever calls it has made sure that this person may (`backend.server.arrival.can_change_code`).
     """
 
-    def __init__(self, extensions: Extensions, data_dir: Path, *, pip: Pip | None = None):
+    def __init__(
+        self,
+        extensions: Extensions,
+        data_dir: Path,
+        *,
+        pip: Pip | None = None,
+        protocols: tuple[str, ...] = ("https",),
+    ):
+        """`protocols` are those that git may speak for an update."""
         self._extensions = extensions
+        self._protocols = protocols
         self._pip = pip or Pip()
         self._staging = extensions.folder / STAGING
         self._trash = extensions.folder / TRASH
@@ -100,12 +112,9 @@ class Installer:
             return self._planned(folder, extension.manifest, self.origin(id), None, extension)
 
     def plan_update(self, id: str, pin: str) -> Plan:
-        """The same extension from where it came, at another commit or in another version. Raises `UserError`."""
-        origin = self._origin_of(id)
-        if origin.kind == "git":
-            plan = self.plan(GitSource(url=origin.address, commit=pin))
-        else:
-            plan = self.plan(PackageSource(name=origin.address, version=pin, pip=self._pip))
+        """The same extension from where it came, at another commit or tag, or in another version, be it newer or older.
+        Raises `UserError`."""
+        plan = self.plan(self._pinned(self._origin_of(id), pin.strip()))
         if plan.manifest.id != id:
             self.discard(plan.id)
             raise UserError(f"What is there now is another extension, {plan.manifest.name}: {id} is not updated.")
@@ -116,8 +125,18 @@ class Installer:
         origin = self._origin_of(id)
         with self._alone(), self._folder(keep=False) as folder:
             if origin.kind == "git":
-                return newest_commit(origin.address, folder)
+                return newest_commit(origin.address, folder, self._protocols)
             return newest_version(origin.address, folder, self._pip)
+
+    def _pinned(self, origin: Origin, pin: str) -> Source:
+        """Another one from the same place. Raises `UserError`, of a tag that is none too."""
+        if origin.kind != "git":
+            return PackageSource(name=origin.address, version=pin, pip=self._pip)
+        if COMMIT.fullmatch(pin.lower()):
+            return GitSource(url=origin.address, commit=pin, protocols=self._protocols)
+        with self._alone(), self._folder(keep=False) as folder:
+            commit = tagged_commit(origin.address, pin, folder, self._protocols)
+        return GitSource(url=origin.address, commit=commit, tag=pin, protocols=self._protocols)
 
     def origin(self, id: str) -> Origin | None:
         """Where an extension came from, if it was installed here."""
@@ -178,12 +197,13 @@ class Installer:
             manifest=manifest,
             origin=origin,
             replaces=old,
+            before=self.origin(manifest.id) if old is not None else None,
             new_permissions=tuple(each for each in manifest.permissions if each not in known),
             packages=resolution.without(before),
             dropped=before.without(resolution),
             remarks=tuple(_remarks(before.without(resolution))),
         )
-        self._plans[plan.id] = _Staged(plan=plan, folder=folder, files=files, resolution=resolution)
+        self._plans[plan.id] = _Staged(plan=plan, folder=folder, files=files, resolution=resolution, before=before)
         while len(self._plans) > KEPT_PLANS:
             _remove(self._plans.pop(next(iter(self._plans))).folder)
         return plan
@@ -206,7 +226,13 @@ class Installer:
         if known != plan.replaces:
             raise UserError(f"{plan.manifest.name} has changed meanwhile: look once more at what would be installed.")
         packages = staged.folder / "packages"
-        changed = staged.resolution != self._dependencies.now()
+        now = self._dependencies.now()
+        changed = staged.resolution != now
+        if changed and staged.before != now:
+            raise UserError(
+                f"The packages that extensions need have changed since {plan.manifest.name} was looked at: look once "
+                "more at what would be installed."
+            )
         if changed:
             self._dependencies.build(staged.resolution, packages, staged.folder / "work")
         was_on = replaced is not None and replaced.wanted
@@ -224,7 +250,7 @@ class Installer:
         """Put an extension's folder in place; what is returned takes that back. Raises `OSError`."""
         target = self._extensions.folder / staged.plan.manifest.id
         if staged.plan.origin is not None:
-            (files / ORIGIN).write_text(staged.plan.origin.to_json(), encoding="utf-8")
+            (files / ORIGIN).write_text(_noted(staged.plan.origin, staged.plan.before).to_json(), encoding="utf-8")
         old = replaced.folder if replaced is not None else target
         aside = self._throw_away(old) if old.is_symlink() or old.exists() else None
         try:
@@ -314,6 +340,13 @@ class Installer:
         )
         for each in there[:-KEPT_TRASH]:
             _remove(each)
+
+
+def _noted(origin: Origin, before: Origin | None) -> Origin:
+    """Where one comes from, with what was there before it, to which somebody may want to go back."""
+    if before is None or (before.kind, before.address) != (origin.kind, origin.address):
+        return origin
+    return replace(origin, before=before.pin if before.pin != origin.pin else before.before)
 
 
 def _remarks(gone: tuple[Package, ...]) -> Iterator[str]:

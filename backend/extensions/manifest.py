@@ -118,7 +118,7 @@ class Manifest:
         """The manifest that a text is; `where` names it in sentences. Raises `ManifestError`."""
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ManifestError(f"{where} is no TOML: {error}.") from error
         fields = _Fields(values, where)
         for name in values:

@@ -26,11 +26,17 @@ def scripts_folder(extension: Extension) -> Path | None:
 
 def stamp_of(active: Sequence[Extension]) -> str:
     """A word that is another one whenever a page made of these extensions would be another one; the same after a
-    restart with the same extensions."""
+    restart with the same extensions. Of files it knows what was there when each was loaded: a page and the channel that
+    look at different moments have the same word."""
     digest = hashlib.blake2b(digest_size=8)
     for extension in active:
-        digest.update(f"{extension.id} {extension.version} {max(_times(extension.folder), default=0)}\n".encode())
+        digest.update(f"{extension.id} {extension.version} {extension.code_time}\n".encode())
     return digest.hexdigest()
+
+
+def code_time(folder: Path) -> int:
+    """When the newest file of an extension's code was changed, in nanoseconds since 1970; 0 where it has none."""
+    return max(_times(folder), default=0)
 
 
 def _times(folder: Path) -> Iterator[int]:

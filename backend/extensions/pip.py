@@ -1,4 +1,4 @@
-"""pip, asked in a process of its own: nothing that it is told to fetch is built or run."""
+"""pip, asked in a process of its own that starts no other: nothing that it is told to fetch is built or run."""
 
 import json
 import os
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import UserError
+from backend.extensions import pip_alone
 from backend.extensions.program import Ended, environment, run
 
 SECONDS = 900.0
+ALONE = Path(pip_alone.__file__)
 # Only what is ready made: to build a package is to run it.
 READY_MADE = ("--only-binary", ":all:")
 QUIET = (
@@ -61,7 +63,7 @@ class Pip:
         self._asked(folder, "install", *words, *READY_MADE, "-r", str(requirements))
 
     def _asked(self, folder: Path, *words: str) -> Ended:
-        command = [sys.executable, "-I", "-m", "pip", *words, *QUIET]
+        command = [sys.executable, "-I", str(ALONE), *words, *QUIET]
         ended = run(command, folder=folder, env=environment(**self._settings), seconds=self._seconds)
         if ended.code:
             raise PipError(_sentence(ended), said=f"{ended.out.decode('utf-8', errors='replace')}\n{ended.said}")
@@ -75,6 +77,17 @@ def _own_settings() -> dict[str, str]:
 def _sentence(ended: Ended) -> str:
     if "No module named pip" in ended.said:
         return "There is no pip in Atelier's Python, so no package can be fetched."
+    if pip_alone.REFUSED in ended.said:
+        reason = "it would have to be built, and to build a package is to run it"
+        return f"{_last_begun(ended)} is not ready made: {reason}."
     lines: Sequence[str] = [line.strip() for line in ended.said.splitlines() if line.strip()]
     told = [re.sub(r"^ERROR: *", "", line) for line in lines if line.startswith("ERROR:")] or list(lines)
     return f"pip could not do it: {told[-1].rstrip('.')[:300]}." if told else f"pip ended with {ended.code}."
+
+
+def _last_begun(ended: Ended) -> str:
+    """What pip looked at last, in its words: a file or an address, and who needs it."""
+    lines = ended.out.decode("utf-8", errors="replace").splitlines()
+    begun = [line.partition(" ")[2].strip() for line in lines if line.startswith(("Collecting ", "Processing "))]
+    # Who needs it ends with the file that names what was asked for, which is ours.
+    return re.sub(r"->.*", ")", re.sub(r" \(from -r .*", "", begun[-1]))[:300] if begun else "A package"

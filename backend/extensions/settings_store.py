@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from backend.errors import OutputError, UserError
 from backend.files import write_atomically
@@ -21,16 +23,15 @@ class ExtensionSettings(Generic[S]):
     """The settings of one extension. A file with a bad value loses that value only, and its log says so."""
 
     def __init__(self, kind: type[S], path: Path, log: logging.Logger, *, told: Callable[[], None] = lambda: None):
-        """`told` is called after each change. Raises `UserError` for a model that has a field without a default."""
+        """`told` is called after each change. Raises `UserError` for a model that has a field without a default, or one
+        that a file and the page do not give back."""
         self.kind = kind
         self._path = path
         self._log = log
         self._told = told
         self._lock = threading.Lock()
-        try:
-            kind()
-        except ValidationError as error:
-            raise UserError(f"a field of its settings has no default: {complaints(kind, error)[0]}") from error
+        self.revision = 0  # counts changes
+        _check(kind)
         self.value: S = self._load()
 
     def change(self, **values: Any) -> S:
@@ -48,6 +49,7 @@ class ExtensionSettings(Generic[S]):
             except OSError as error:
                 raise OutputError(f"{self._path} could not be written: {error.strerror or error}.") from error
             self.value = value
+            self.revision += 1
         self._told()
         return value
 
@@ -70,6 +72,28 @@ class ExtensionSettings(Generic[S]):
                 if not bad & values.keys():
                     return self.kind()
                 values = {name: value for name, value in values.items() if name not in bad}
+
+
+def _check(kind: type[BaseModel]) -> None:
+    """Raises `UserError` for a model whose values cannot be kept in a file, or not be shown on the page."""
+    try:
+        first = kind()
+    except ValidationError as error:
+        raise UserError(f"a field of its settings has no default: {complaints(kind, error)[0]}") from error
+    try:
+        schema = json.dumps(kind.model_json_schema())
+        text = json.dumps(first.model_dump(mode="json"), allow_nan=False)
+        again = kind.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise UserError(f"a default of its settings cannot be: {complaints(kind, error)[0]}") from error
+    except (ValueError, TypeError, PydanticUserError, PydanticSerializationError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(f"its settings cannot be written as JSON: {reason}.") from error
+    if '"writeOnly": true' in schema:  # pydantic's secrets, which are written as asterisks
+        raise UserError("its settings have a secret, of which a file would keep asterisks: make it a str.")
+    for name in kind.model_fields:
+        if getattr(again, name) != getattr(first, name):
+            raise UserError(f"its setting {name} is not the same after it was written down: choose a plain type.")
 
 
 def complaints(kind: type[BaseModel], error: ValidationError) -> list[str]:

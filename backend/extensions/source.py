@@ -31,12 +31,15 @@ class SourceError(UserError):
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where an extension came from: an `address` (a file's name, a URL, a package's name), and `pin`, which says which
-    one exactly: the sha256 of a zip, a commit, a version. `sha256` is that of a package's file."""
+    one exactly: the sha256 of a zip, a commit, a version. `sha256` is that of a package's file, `tag` by which a commit
+    was asked for, `before` the pin of the one from there that this one took the place of."""
 
     kind: Kind
     address: str
     pin: str
     sha256: str = ""
+    tag: str = ""
+    before: str = ""
 
     def to_json(self) -> str:
         """As `from_json` reads it."""

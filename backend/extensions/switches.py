@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from backend.errors import OutputError
 from backend.files import write_atomically
@@ -13,6 +13,8 @@ from backend.files import write_atomically
 log = logging.getLogger(__name__)
 
 FILE = "extensions.json"
+
+T = TypeVar("T")
 
 
 class Switches:
@@ -42,28 +44,31 @@ class Switches:
     def switch(self, id: str, on: bool) -> None:
         """Remember that it is to be on or off. Raises `OutputError` when the disk says no."""
         with self._lock:
-            self._switched[id] = on
-            self._held_up.pop(id, None)
-            self._write()
+            self._keep({**self._switched, id: on}, _without(self._held_up, id))
 
     def forget(self, id: str) -> None:
         """As if it had never been switched: it was removed. Raises `OutputError` when the disk says no."""
         with self._lock:
-            if self._switched.pop(id, None) is not None or self._held_up.pop(id, None) is not None:
-                self._write()
+            if id in self._switched or id in self._held_up:
+                self._keep(_without(self._switched, id), _without(self._held_up, id))
 
     def hold(self, id: str, why: str) -> None:
         """Keep one off that held the whole program up. Raises `OutputError` when the disk says no."""
         with self._lock:
-            self._held_up[id] = why
-            self._write()
+            self._keep(self._switched, {**self._held_up, id: why})
 
-    def _write(self) -> None:
-        values = {"switched": self._switched, "held_up": self._held_up}
+    def _keep(self, switched: dict[str, bool], held_up: dict[str, str]) -> None:
+        """Write it down, and only then let it be so."""
+        values = {"switched": switched, "held_up": held_up}
         try:
             write_atomically(self._path, json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._path} could not be written: {error.strerror or error}.") from error
+        self._switched, self._held_up = switched, held_up
+
+
+def _without(rows: Mapping[str, T], id: str) -> dict[str, T]:
+    return {name: value for name, value in rows.items() if name != id}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

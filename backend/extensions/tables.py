@@ -4,9 +4,10 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -20,6 +21,7 @@ from backend.imaging.upscale import ENLARGERS, Enlarger
 from backend.prompt.grammar import EXTRA_NETWORKS, ExtraNetwork, read_prompt
 from backend.request import GenerationRequest
 from backend.sampling.guidance import GUIDANCE, GuidanceMethod
+from backend.sampling.lookup import Table
 from backend.sampling.samplers import SAMPLERS, Sampler, one_each, two_each
 from backend.sampling.schedules import DEFAULTS, SCHEDULES, Schedule, SigmaTable, ends
 from backend.sampling.solvers import Noise, OnStep
@@ -29,6 +31,17 @@ from backend.upscaling.operations import OPERATIONS, Operation
 if TYPE_CHECKING:
     from torch import Tensor
 
+# The tables that extensions add to, by the list in `Brought` that holds what one brings for it.
+TABLES: Mapping[str, Table[Any]] = MappingProxyType(
+    {
+        "samplers": SAMPLERS,
+        "schedules": SCHEDULES,
+        "guidances": GUIDANCE,
+        "upscalers": ENLARGERS,
+        "operations": OPERATIONS,
+        "extra_networks": EXTRA_NETWORKS,
+    }
+)
 KEPT_LEVELS = 64  # answers of a schedule, which the page, the door and the sampling ask for in turn
 
 
@@ -151,7 +164,7 @@ def _sampler(extension: Extension, row: brought.Sampler, calls: Calls) -> Sample
 
 def _schedule(extension: Extension, row: brought.Schedule, calls: Calls) -> Schedule:
     @functools.lru_cache(maxsize=KEPT_LEVELS)
-    def levels(steps: int, lowest: float, highest: float) -> tuple[float, ...]:
+    def levels(_revision: int, steps: int, lowest: float, highest: float) -> tuple[float, ...]:
         def work() -> tuple[float, ...]:
             made = tuple(float(level) for level in row.levels(steps, lowest, highest))
             falling = all(before > after for before, after in itertools.pairwise(made))
@@ -165,7 +178,8 @@ def _schedule(extension: Extension, row: brought.Schedule, calls: Calls) -> Sche
         return calls.call_apart(extension, f"the schedule {row.name}", work)
 
     def sigmas(steps: int, table: SigmaTable, options: SamplingOptions = DEFAULTS) -> list[float]:
-        return [*levels(steps, *ends(table, options)), 0.0]
+        revision = extension.settings.revision if extension.settings else 0  # what it answers may hang on them
+        return [*levels(revision, steps, *ends(table, options)), 0.0]
 
     return Schedule(name=row.name, aliases=row.aliases, sigmas=sigmas)
 
@@ -173,7 +187,10 @@ def _schedule(extension: Extension, row: brought.Schedule, calls: Calls) -> Sche
 def _guidance(extension: Extension, row: brought.GuidanceMethod, calls: Calls) -> GuidanceMethod:
     def combine(cond: "Tensor", uncond: "Tensor", scale: float, x: "Tensor", sigma: float) -> "Tensor":
         def work() -> "Tensor":
-            return _shaped(row.guide(cond, uncond, scale, x, sigma), x)
+            guess = _shaped(row.guide(cond, uncond, scale, x, sigma), x)
+            if not guess.isfinite().all() and cond.isfinite().all() and uncond.isfinite().all():
+                raise UserError(f"the guidance {row.name} made something that is not a number of what is.")
+            return guess
 
         return calls.call(extension, f"the guidance {row.name}", work)
 

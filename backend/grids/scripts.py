@@ -97,7 +97,13 @@ class Scripts:
         for each in offered:
             if each.title.casefold() == title.strip().casefold():
                 return each
+        self.refuse_gone(title)
         raise InvalidRequest(unknown_name("script", title[:40], [NONE, *(each.title for each in offered)]))
+
+    def refuse_gone(self, title: str) -> None:
+        """Raises `InvalidRequest` for the title of a script that an extension brings which is not on."""
+        if all(each.title.casefold() != title.strip().casefold() for each in self.offered()):
+            self._extensions.names.scripts.refuse_gone(title)
 
     def axes(self, chosen: Sequence[str] = ()) -> tuple[Axis, ...]:
         """Every axis there is: of the table, the styles after those that are `chosen`, of extensions and of their

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from backend.errors import InvalidRequest, unknown_name
 
@@ -20,6 +20,15 @@ class Named(Protocol):
 
 Row = TypeVar("Row", bound=Named)
 LONGEST_NAME = 80
+Absence = Literal["off", "broken", "gone"]
+# What became of an extension whose rows are not here, and what can be done.
+ABSENT: Mapping[Absence, str] = MappingProxyType(
+    {
+        "off": "which is off: switch it on in Extensions, or choose another.",
+        "broken": "which cannot be loaded: see why in Extensions, or choose another.",
+        "gone": "which is not here any more: install it again, or choose another.",
+    }
+)
 
 
 class Table(Mapping[str, Row], Generic[Row]):
@@ -33,7 +42,8 @@ class Table(Mapping[str, Row], Generic[Row]):
         self.what = what
         self._rows: Mapping[str, Row] = MappingProxyType({row.name: row for row in rows})
         self._reserved = frozenset(name.casefold() for name in reserved)
-        self._owners: dict[str, str] = {}  # the titles of extensions, by the names that they have or had here
+        self._owners: dict[str, str] = {}  # the titles of extensions, by the names that they have here
+        self._absent: dict[str, tuple[str, Absence]] = {}  # and by those that are not, in lower case
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Row:
@@ -68,8 +78,25 @@ class Table(Mapping[str, Row], Generic[Row]):
             with self._lock:
                 if self._rows.get(row.name) is row:
                     self._rows = MappingProxyType({name: each for name, each in self._rows.items() if each is not row})
+                    self._absent |= dict.fromkeys(map(_plain, (row.name, *row.aliases)), (owner, "off"))
 
         return remove
+
+    def remember(self, names: Iterable[str], owner: str, absence: Absence) -> Callable[[], None]:
+        """Know the names of rows that the extension called `owner` would bring, which is absent; what is returned
+        forgets them."""
+        known = owner, absence
+        plain = tuple(map(_plain, names))
+        with self._lock:
+            self._absent |= dict.fromkeys(plain, known)
+
+        def forget() -> None:
+            with self._lock:
+                for name in plain:
+                    if self._absent.get(name) is known:
+                        del self._absent[name]
+
+        return forget
 
     def find(self, name: str, *, allowed: Iterable[str] | None = None) -> Row:
         """The row with this name or alias, in any case. `allowed` are the names that a sentence offers, by default all.
@@ -84,14 +111,11 @@ class Table(Mapping[str, Row], Generic[Row]):
         raise InvalidRequest(unknown_name(self.what, name, rows if allowed is None else allowed))
 
     def refuse_gone(self, name: str) -> None:
-        """Raises `InvalidRequest` for a name that is not here, and was brought by an extension before."""
-        wanted = name.strip().casefold()
-        owner = next((owner for known, owner in self._owners.items() if known.casefold() == wanted), "")
-        if owner and name not in self._rows:
-            raise InvalidRequest(
-                f"The {self.what} {name!r} comes with the extension {owner}, which is off: switch it on in Extensions, "
-                "or choose another."
-            )
+        """Raises `InvalidRequest` for a name that is not here, and comes with an extension that is known."""
+        known = self._absent.get(_plain(name))
+        if known is not None and _answering(name, self._rows.values()) is None:
+            owner, absence = known
+            raise InvalidRequest(f"The {self.what} {name!r} comes with the extension {owner}, {ABSENT[absence]}")
 
     def _check_free(self, name: str) -> None:
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
@@ -106,5 +130,10 @@ class Table(Mapping[str, Row], Generic[Row]):
 
 
 def _answering(name: str, rows: Iterable[Row]) -> Row | None:
-    wanted = name.strip().casefold()
+    wanted = _plain(name)
     return next((row for row in rows if wanted in {known.casefold() for known in (row.name, *row.aliases)}), None)
+
+
+def _plain(name: str) -> str:
+    """As names are compared: in any case."""
+    return name.strip().casefold()

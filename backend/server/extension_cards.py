@@ -1,6 +1,7 @@
 """Extensions as the page has them: what each is, how it is, and what it may be told."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
@@ -10,7 +11,8 @@ from backend.extensions.extension import Extension
 from backend.extensions.manifest import PERMISSIONS
 from backend.extensions.offered import stamp_of
 from backend.extensions.works import ExtensionWork
-from backend.server.arrival import can_change_code
+from backend.server.arrival import can_change_code, is_local
+from backend.server.extension_models import needed
 from backend.server.extension_rights import NOT_HERE
 from backend.server.owner import person_of
 from backend.server.people import may
@@ -36,21 +38,28 @@ BRINGS = (
 def listed_for(request: Request, app: App) -> dict[str, Any]:
     """All there are, with their background jobs, and what whoever asks may do."""
     extensions = app.extensions
-    allowed = {"manage": may(person_of(request), "manage"), "code": can_change_code(request), "why_not": NOT_HERE}
+    manage = may(person_of(request), "manage")
+    allowed = {
+        "manage": manage,
+        "fetch": manage and is_local(request),
+        "code": can_change_code(request),
+        "why_not": NOT_HERE,
+    }
     return {
         "may": allowed,
         "revision": extensions.revision,
+        "failures": extensions.failures,
         "stamp": stamp_of(extensions.active()),
         "safe_mode": extensions.safe_mode,
-        "extensions": [card(app, each) for each in extensions.all()],
+        "extensions": [card(app, each, manage=manage) for each in extensions.all()],
         "works": works(app),
     }
 
 
-def card(app: App, extension: Extension) -> dict[str, Any]:
-    """One of them; of one whose manifest cannot be read only where it lies and why."""
+def card(app: App, extension: Extension, *, manage: bool = True) -> dict[str, Any]:
+    """One of them; of one whose manifest cannot be read only where it lies and why. Its settings, which may be keys of
+    other services, and what went wrong are for those who `manage`."""
     manifest = extension.manifest
-    there = {record.name for record in app.catalog.records()} | {record.path.name for record in app.catalog.records()}
     return {
         "id": extension.id,
         "title": extension.title,
@@ -66,22 +75,23 @@ def card(app: App, extension: Extension) -> dict[str, Any]:
         "problem": extension.problem,
         "permissions": [PERMISSIONS[word] for word in manifest.permissions] if manifest else [],
         "dependencies": list(manifest.dependencies) if manifest else [],
-        "models": [
-            {"name": each.name, "kind": each.kind, "source": each.source, "there": each.name in there}
-            for each in (manifest.models if manifest else ())
-        ],
+        "models": needed(app, manifest) if manifest else [],
         "brings": list(_brings(extension)),
-        "failures": [
-            {"at": each.at, "where": each.where, "sentence": each.sentence} for each in reversed(extension.failures)
-        ],
-        "settings": _settings(extension),
+        "failures": _failures(extension) if manage else [],
+        "settings": _settings(extension) if manage else None,
     }
 
 
 def _origin(app: App, extension: Extension) -> dict[str, str] | None:
     """Where one came from that was installed here."""
     origin = None if extension.bundled else app.installer.origin(extension.id)
-    return {"kind": origin.kind, "address": origin.address, "pin": origin.pin} if origin else None
+    return asdict(origin) if origin else None
+
+
+def _failures(extension: Extension) -> list[dict[str, Any]]:
+    """What went wrong in it, the newest first."""
+    rows = reversed(tuple(extension.failures))
+    return [{"at": each.at, "where": each.where, "sentence": each.sentence} for each in rows]
 
 
 def _settings(extension: Extension) -> dict[str, Any] | None:

@@ -6,11 +6,13 @@ functions: fetching and resolving take their time on threads.
 
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from packaging.version import Version
 from pydantic import Field
 
 from backend.app import App
@@ -21,6 +23,7 @@ from backend.extensions.manifest import PERMISSIONS
 from backend.extensions.package_source import PackageSource
 from backend.extensions.zip_source import ZipSource
 from backend.server.extension_cards import card, listed_for
+from backend.server.extension_models import needed
 from backend.server.extension_rights import only_code
 from backend.server.json_door import Nothing, Order, order, said
 from backend.server.problems import TooLarge
@@ -40,7 +43,7 @@ class PlanOrder(Order):
 
 
 class PinOrder(Order):
-    """Which one an extension is to become: a commit or a version."""
+    """Which one an extension is to become: a commit, a tag or a version."""
 
     pin: Words
 
@@ -64,7 +67,7 @@ def _plan_routes(routes: APIRouter, app: App) -> None:
         only_code(request)
         address, pin = words.address.strip(), words.pin.strip()
         source = GitSource(url=address, commit=pin) if words.kind == "git" else PackageSource(name=address, version=pin)
-        return said(request, planned(app.installer.plan(source)))
+        return said(request, planned(app, app.installer.plan(source)))
 
     @routes.post("/plan/zip")
     @risk("code", largest=LARGEST_ZIP, types=ZIP_TYPES)
@@ -75,7 +78,7 @@ def _plan_routes(routes: APIRouter, app: App) -> None:
             path = folder / "extension.zip"
             await _received(request, path)
             source = ZipSource(path=path, name=Path(name).name[:200])
-            return said(request, planned(await run_in_threadpool(app.installer.plan, source)))
+            return said(request, planned(app, await run_in_threadpool(app.installer.plan, source)))
         finally:
             await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
@@ -105,13 +108,13 @@ def _routes_of_one(routes: APIRouter, app: App) -> None:
     @risk("code")
     def update(request: Request, id: str, words: Annotated[PinOrder, Depends(order(PinOrder))]) -> Response:
         only_code(request)
-        return said(request, planned(app.installer.plan_update(id, words.pin.strip())))
+        return said(request, planned(app, app.installer.plan_update(id, words.pin)))
 
     @routes.post("/{id}/packages")
     @risk("code")
     def packages(request: Request, id: str, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
         only_code(request)
-        return said(request, planned(app.installer.plan_present(id)))
+        return said(request, planned(app, app.installer.plan_present(id)))
 
     @routes.post("/{id}/remove")
     @risk("code")
@@ -135,9 +138,9 @@ async def _received(request: Request, path: Path) -> None:
         await run_in_threadpool(file.close)
 
 
-def planned(plan: Plan) -> dict[str, Any]:
+def planned(app: App, plan: Plan) -> dict[str, Any]:
     """A plan as the page shows it."""
-    manifest, origin = plan.manifest, plan.origin
+    manifest, old = plan.manifest, plan.replaces
     return {
         "plan": plan.id,
         "id": manifest.id,
@@ -145,12 +148,14 @@ def planned(plan: Plan) -> dict[str, Any]:
         "version": manifest.version,
         "description": manifest.description,
         "author": manifest.author,
-        "origin": {"kind": origin.kind, "address": origin.address, "pin": origin.pin} if origin else None,
-        "replaces": plan.replaces.version if plan.replaces else "",
+        "origin": asdict(plan.origin) if plan.origin else None,
+        "before": asdict(plan.before) if plan.before else None,
+        "replaces": old.version if old else "",
+        "older": old is not None and Version(manifest.version) < Version(old.version),
         "permissions": [PERMISSIONS[word] for word in manifest.permissions],
         "new_permissions": [PERMISSIONS[word] for word in plan.new_permissions],
         "dependencies": list(manifest.dependencies),
-        "models": [{"name": each.name, "source": each.source, "there": False} for each in manifest.models],
+        "models": needed(app, manifest),
         "packages": [_package(each) for each in plan.packages],
         "dropped": [_package(each) for each in plan.dropped],
         "remarks": list(plan.remarks),

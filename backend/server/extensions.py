@@ -12,12 +12,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from backend.app import App
 from backend.errors import UserError
 from backend.extensions.extension import Extension
-from backend.server import extension_install, extension_slots
+from backend.server import extension_install, extension_models, extension_slots
+from backend.server.arrival import can_change_code
 from backend.server.extension_cards import card, listed_for
 from backend.server.extension_rights import only_code
 from backend.server.json_door import JsonRoute, Nothing, Order, order, said
 from backend.server.owner import require
 from backend.server.risks import risk
+
+UNWATCHED = (
+    "Should {} hold the whole of Atelier up, nothing ends it yet: the watch over installed extensions begins with the "
+    "next start."
+)
 
 
 class SwitchOrder(Order):
@@ -36,7 +42,7 @@ def router(app: App) -> APIRouter:
     """All routes below ``/atelier/extensions``."""
     routes = APIRouter(prefix="/atelier/extensions", route_class=JsonRoute)
     # Before the routes with an id, which would take every name for one.
-    for part in (extension_slots, extension_install):
+    for part in (extension_slots, extension_install, extension_models):
         part.add_routes(routes, app)
     _list_routes(routes, app)
     _routes_of_one(routes, app)
@@ -52,7 +58,7 @@ def _list_routes(routes: APIRouter, app: App) -> None:
     @routes.post("/rescan")
     @risk("manage")
     def rescan(request: Request, _: Annotated[Nothing, Depends(order(Nothing))]) -> Response:
-        app.extensions.rescan()
+        app.extensions.rescan(strangers=can_change_code(request))
         return said(request, listed_for(request, app))
 
     @routes.post("/works/{work}/cancel")
@@ -69,7 +75,7 @@ def _routes_of_one(routes: APIRouter, app: App) -> None:
         extension = app.extensions.find(id)
         if words.on and not extension.bundled:
             only_code(request)
-        return _changed(request, app, app.extensions.switch(id, words.on))
+        return _changed(request, app, app.extensions.switch(id, words.on), switched=words.on)
 
     @routes.post("/{id}/reload")
     @risk("manage")
@@ -94,6 +100,15 @@ def _routes_of_one(routes: APIRouter, app: App) -> None:
         return said(request, {"lines": app.extensions.find(id).log.lines()})
 
 
-def _changed(request: Request, app: App, extension: Extension) -> Response:
-    """How one is after it was switched or loaded: one that is broken now is no failure of the order."""
-    return said(request, {**card(app, extension), "revision": app.extensions.revision})
+def _changed(request: Request, app: App, extension: Extension, *, switched: bool = False) -> Response:
+    """How one is after it was switched or loaded: one that is broken now is no failure of the order. `remark` is a
+    sentence to be shown once."""
+    remark = UNWATCHED.format(extension.title) if switched and _is_first_unwatched(app, extension) else ""
+    return said(request, {**card(app, extension), "revision": app.extensions.revision, "remark": remark})
+
+
+def _is_first_unwatched(app: App, extension: Extension) -> bool:
+    """Whether it is the only code of others that is on, in a process that nobody watches over: whether somebody does is
+    decided at the start, by what lies there then."""
+    installed = [each for each in app.extensions.active() if not each.bundled]
+    return app.options.pulse is None and installed == [extension]

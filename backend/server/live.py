@@ -11,8 +11,8 @@ To the window, as JSON text:
   twice a second
 * ``{"type": "works", "works": [...], "downloads": [...]}`` what is fetched, converted and merged, at most five times a
   second
-* ``{"type": "extensions", "stamp": "...", "revision": n, "works": [...]}`` which extensions are on, as a word that is
-  another one when a page made now would be another one, and their background jobs
+* ``{"type": "extensions", "stamp": "...", "revision": n, "failures": n, "works": [...]}`` which extensions are on, as a
+  word that is another one when a page made now would be another one, how often one has failed, and the background jobs
 * ``{"type": "problem", "message": ...}`` the sentence that answers an order which could not be followed
 * ``{"type": "alive"}`` nothing happened for a while
 
@@ -96,6 +96,7 @@ class Channel:
         app.chores.subscribe(lambda: self._note(News.WORKS))
         app.downloads.subscribe(lambda: self._note(News.WORKS))
         app.extensions.works.subscribe(lambda: self._note(News.EXTENSIONS))
+        app.extensions.on_failure(lambda: self._note(News.EXTENSIONS))
 
     async def serve(self, socket: WebSocket) -> None:
         """Tell one window everything until it goes away."""
@@ -133,8 +134,14 @@ class Channel:
         self._note(News.EXTENSIONS)
 
     def _extensions(self) -> dict[str, Any]:
-        revision = self._app.extensions.revision
-        return {"type": "extensions", "stamp": self._stamp, "revision": revision, "works": extension_works(self._app)}
+        extensions = self._app.extensions
+        return {
+            "type": "extensions",
+            "stamp": self._stamp,
+            "revision": extensions.revision,
+            "failures": extensions.failures,
+            "works": extension_works(self._app),
+        }
 
     def _note(self, news: News) -> None:
         for window in tuple(self._windows):

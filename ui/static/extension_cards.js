@@ -24,7 +24,7 @@ export class CardPage {
   }
 
   async open() {
-    const said = await attempt(this.#problem, () => ask(at(this.#slot, `pages/${this.#slot.number}`)));
+    const said = await attempt(this.#problem, () => ask(at(this.#slot, `pages/${this.#slot.number}?${new URLSearchParams({ title: this.#slot.title })}`)));
     if (!said) return;
     this.#cards = said.cards;
     this.#draw();

@@ -7,7 +7,7 @@ import { element } from "./elements.js";
 import { slots } from "./extension_slots.js";
 import { toast } from "./models_toast.js";
 import { addCompleter } from "./prompt_completion.js";
-import { rewrite } from "./prompt_edit.js";
+import { rewriteAside } from "./prompt_edit.js";
 import { areaOf } from "./prompt_fields.js";
 import { putIn } from "./prompt_tokens.js";
 import { studio } from "./studio.js";
@@ -41,22 +41,37 @@ class Host {
 
   #words(tab, which) {
     const area = () => areaOf(tab || painter(), which);
+    const there = () => {
+      if (area()) return area();
+      throw new Error(`the tab ${tab || painter()} was not opened yet, so its prompt cannot be changed`);
+    };
     return {
       get: () => area()?.value ?? "",
-      /** As if it had been typed: one step of the browser's undo. */
-      set: (text) => area() && rewrite(area(), text),
-      /** Where the caret is, parted from its neighbours by commas. */
+      /** As if it had been typed, in a tab that is open as one step of the browser's undo. Throws before its tab was
+       * ever opened. */
+      set: (text) => rewriteAside(there(), text),
+      /** Where the caret is, parted from its neighbours by commas; else as `set`. */
       insert: (words) => {
-        const at = area();
-        if (at) rewrite(at, putIn(at.value, at.selectionEnd, words, { commas: true }).text);
+        const at = there();
+        rewriteAside(at, putIn(at.value, at.selectionEnd, words, { commas: true }).text);
       },
       /** Call `hear(text)` whenever it is different, whoever changed it; returns the function that ends it. */
-      onInput: (hear) => {
-        const listen = this.#safe(({ target }) => target === area() && hear(target.value));
-        document.addEventListener("input", listen);
-        return () => document.removeEventListener("input", listen);
-      },
+      onInput: (hear) => this.#onWords(() => area()?.value ?? "", hear),
     };
+  }
+
+  #onWords(text, hear) {
+    let before = text();
+    const look = this.#safe(() => {
+      const now = text();
+      if (now === before) return;
+      before = now;
+      hear(now);
+    });
+    // What Gradio fills in is told by the second; without a name another tab is another prompt.
+    const news = [[document, "input"], [window, "atelier-prompts"], [window, "atelier-tab"]];
+    for (const [place, name] of news) place.addEventListener(name, look);
+    return () => news.forEach(([place, name]) => place.removeEventListener(name, look));
   }
 
   /** Offer words while somebody types a prompt: see `addCompleter` of prompt_completion.js. */
@@ -68,17 +83,19 @@ class Host {
   get gallery() {
     return {
       get current() {
-        return studio.everyPicture()[0] ?? null;
+        return studio.newest;
       },
       get pictures() {
-        return studio.everyPicture();
+        return studio.newestFirst();
       },
       onChange: (hear) => {
-        let before = studio.everyPicture().length;
+        const named = (pictures) => pictures.map(({ url }) => url).join("\n");
+        let before = named(studio.newestFirst());
         const listen = this.#safe(() => {
-          const now = studio.everyPicture();
-          if (now.length !== before) hear(now);
-          before = now.length;
+          const now = studio.newestFirst();
+          if (named(now) === before) return;
+          before = named(now);
+          hear(now);
         });
         studio.addEventListener("change", listen);
         return () => studio.removeEventListener("change", listen);

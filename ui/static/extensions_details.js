@@ -3,6 +3,7 @@
 import { element, icon, iconButton, reconcile, say } from "./elements.js";
 import { hueOf, initials } from "./extensions_card.js";
 import { showPlan } from "./extensions_install.js";
+import { choosePin } from "./extensions_pin.js";
 import { settingsForm } from "./extensions_settings.js";
 import { ask, at, extensions } from "./extensions_store.js";
 import { renewSwitch, saidOf, switchOf } from "./extensions_switch.js";
@@ -33,8 +34,10 @@ export class Details {
   show(extension) {
     this.#back = document.activeElement;
     this.#extension = extension;
+    this.#problem = complaint();
     this.#root.hidden = false;
     this.#root.closest(".models").toggleAttribute("data-drawer", true);
+    this.#root.replaceChildren();
     this.#draw();
     this.#root.scrollTop = 0;
     this.#root.querySelector(".close").focus({ preventScroll: true });
@@ -49,120 +52,125 @@ export class Details {
     if (within && this.#back?.isConnected) this.#back.focus({ preventScroll: true });
   }
 
-  /** The list is new: what is being written stays. */
+  /** The list is new. */
   #follow() {
     if (!this.#extension) return;
-    const now = extensions.find(this.#extension.id);
-    if (!now) return this.close();
-    const same = JSON.stringify(now) === JSON.stringify(this.#extension);
-    this.#extension = now;
-    if (this.#root.querySelector("[data-dirty]") || same) renewSwitch(this.#root.querySelector(".switch"), now);
-    else this.#draw();
+    this.#extension = extensions.find(this.#extension.id);
+    if (this.#extension) this.#draw();
+    else this.close();
   }
 
+  /** Make or renew what is shown: a part stays as it is, with the focus and what is written there, unless it is made of something else now. */
   #draw() {
     const extension = this.#extension;
-    const kept = this.#root.scrollTop;
     const focused = this.#root.contains(document.activeElement);
-    const on = switchOf(extension);
-    const mark = element("span", { className: "mark", textContent: initials(extension.title), attributes: { "aria-hidden": "true" } });
-    mark.style.setProperty("--hue", hueOf(extension.id));
-    const title = element("div", {}, element("h2", { textContent: extension.title }), element("p", { className: "title", textContent: byline(extension) }));
-    this.#root.replaceChildren(
-      element("header", {}, mark, title, on, iconButton("close", "Close the details (Esc)", () => this.close(), "close")),
-      ...this.#sentences(),
-      this.#problem,
-      ...(extension.description ? [element("p", { className: "about", textContent: extension.description })] : []),
-      element("ul", { className: "works", hidden: true }),
-      ...this.#parts(),
-      this.#buttons(),
-    );
-    renewSwitch(on, extension);
+    reconcile(this.#root, [...this.#parts(extension)], {
+      key: ({ name, of }) => `${name} ${JSON.stringify(of)}`,
+      make: ({ make }) => make(),
+      renew: (part, { renew }) => renew(part),
+    });
+    renewSwitch(this.#root.querySelector(".switch"), extension);
     this.#works();
-    this.#root.scrollTop = kept;
-    if (focused) this.#root.querySelector(".close").focus({ preventScroll: true });
+    if (focused && !this.#root.contains(document.activeElement)) this.#root.querySelector(".close").focus({ preventScroll: true });
   }
 
-  #sentences() {
-    const { problem, state } = this.#extension;
-    return problem ? [element("p", { className: state === "broken" ? "complaint" : "note", textContent: problem })] : [];
+  /** Do what may fail for the extension that is shown; where it is not shown any more, the sentence stands at the lower edge. */
+  async #attempt(act) {
+    const place = this.#problem;
+    const done = await attempt(place, act);
+    if (done === undefined && !place.isConnected) toast(place.textContent);
+    return done;
   }
 
-  *#parts() {
-    const { settings, brings, failures } = this.#extension;
+  *#parts(extension) {
+    const { id, title, problem, state, description, settings, brings, failures } = extension;
+    yield part("head", [id, title, byline(extension)], () => this.#head(extension));
+    if (problem) yield part("sentence", [problem, state], () => element("p", { className: state === "broken" ? "complaint" : "note", textContent: problem }));
+    yield part("problem", id, () => this.#problem);
+    if (description) yield part("about", description, () => element("p", { className: "about", textContent: description }));
+    yield part("works", id, () => element("ul", { className: "works", hidden: true }));
     if (settings && extensions.may.manage) {
-      yield element("h3", { textContent: "Settings" });
-      yield settingsForm(settings, async (values) => {
-        const card = await ask(at(this.#extension, "settings"), { values });
-        this.#extension = card;
-        extensions.put(card);
-        return card.settings.values;
-      });
+      yield heading("Settings");
+      yield part("settings", [id, settings.schema], () => settingsForm(settings, (values) => keep(extension, values)), (form) => form.renew(settings.values));
     }
     if (brings.length) {
-      yield element("h3", { textContent: "Brings" });
-      yield element("ul", { className: "words-of" }, ...brings.map((words) => element("li", { className: "word", textContent: words })));
+      yield heading("Brings");
+      yield part("brings", brings, () => element("ul", { className: "words-of" }, ...brings.map((words) => element("li", { className: "word", textContent: words }))));
     }
-    yield element("h3", { textContent: "Asks for and needs" });
-    yield element("div", { className: "said" }, ...saidOf(this.#extension));
+    yield heading("Asks for and needs");
+    yield part("said", needs(extension), () => element("div", { className: "said" }, ...saidOf(extension)));
     if (failures.length) {
-      yield element("h3", { textContent: "What went wrong" });
-      yield element("ol", { className: "failures" }, ...failures.map(failure));
+      yield heading("What went wrong");
+      const times = failures.map(({ at: seconds }) => seconds);
+      yield part("failures", times, () => element("ol", { className: "failures" }, ...failures.map(failure)));
     }
-    yield* this.#facts();
+    const facts = factsOf(extension);
+    yield part("facts", facts, () => element("dl", { className: "facts-of" }, ...facts.flatMap(fact)));
+    if (!extensions.may.manage) return;
+    yield part("log", id, () => this.#log(extension));
+    yield part("acts", id, () => element("div", { className: "line acts-of" }), (row) => this.#renewActs(row, extension));
   }
 
-  *#facts() {
-    const { id, folder, author, homepage, origin } = this.#extension;
-    const link = homepage ? element("a", { href: homepage, target: "_blank", rel: "noopener noreferrer", textContent: homepage }) : null;
-    const rows = [["Id", id], ["Folder", folder], ["From", origin?.address], [origin?.kind === "package" ? "In version" : "Pinned to", origin?.pin], ["Author", author], ["Homepage", link]].filter(([, value]) => value);
-    const cells = rows.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", {}, value)]);
-    yield element("dl", { className: "facts-of" }, ...cells);
-    if (!extensions.may.manage) return;
+  #head(extension) {
+    const { id, title } = extension;
+    const mark = element("span", { className: "mark", textContent: initials(title), attributes: { "aria-hidden": "true" } });
+    mark.style.setProperty("--hue", hueOf(id));
+    const words = element("div", {}, element("h2", { textContent: title }), element("p", { className: "title", textContent: byline(extension) }));
+    return element("header", {}, mark, words, switchOf(extension), iconButton("close", "Close the details (Esc)", () => this.close(), "close"));
+  }
+
+  #log(extension) {
     const lines = element("pre", { className: "log", tabIndex: 0 });
     const look = async () => {
-      const said = await attempt(this.#problem, () => ask(at({ id }, "log")));
+      const said = await this.#attempt(() => ask(at(extension, "log")));
       if (!said) return;
       lines.textContent = said.lines.join("\n") || "It has written nothing.";
       lines.scrollTop = lines.scrollHeight;
     };
     const log = element("details", {}, element("summary", { textContent: "Log" }), lines, button("Look again", look));
     log.addEventListener("toggle", () => log.open && look());
-    yield log;
+    return log;
   }
 
-  #buttons() {
-    const { wanted, bundled, origin, dependencies } = this.#extension;
-    const row = element("div", { className: "line acts-of" });
-    if (!extensions.may.manage) return row;
-    const order = async (path, done) => {
-      const card = await attempt(this.#problem, () => ask(at(this.#extension, path), {}));
-      if (!card) return;
-      extensions.put(card);
-      toast(card.state === "broken" ? card.problem : done);
-    };
-    if (wanted && (bundled || extensions.may.code)) row.append(button("Reload its code", () => order("reload", "Its code was read anew."), { sign: "renew" }));
-    if (bundled || !extensions.may.code) return row;
-    if (origin && origin.kind !== "zip") row.append(button("Look for an update", () => this.#update(), { sign: "download" }));
-    if (dependencies.length) row.append(button("Install its packages", () => this.#plan("packages", {})));
-    row.append(this.#remove());
-    return row;
+  #renewActs(row, extension) {
+    reconcile(row, [...this.#acts(extension)], { key: ({ name }) => name, make: ({ make }) => make() });
   }
 
-  async #update() {
+  *#acts({ id, wanted, bundled, origin, dependencies }) {
+    if (wanted && (bundled || extensions.may.code)) yield part("reload", id, () => button("Reload its code", () => this.#reload(id), { sign: "renew" }));
+    if (bundled || !extensions.may.code) return;
+    if (origin && origin.kind !== "zip") {
+      yield part("update", id, () => button("Look for an update", () => this.#update(id), { sign: "download" }));
+      yield part("pin", id, () => button("Choose a version", () => choosePin(this.#extension), { sign: "pin" }));
+    }
+    if (dependencies.length) yield part("packages", id, () => button("Install its packages", () => this.#plan(id, "packages", {})));
+    yield part("remove", id, () => this.#remove(id));
+  }
+
+  async #reload(id) {
+    const card = await this.#attempt(() => ask(at({ id }, "reload"), {}));
+    if (!card) return;
+    extensions.put(card);
+    toast(card.state === "broken" ? card.problem : `The code of ${card.title} was read anew.`);
+  }
+
+  async #update(id) {
     const { title } = this.#extension;
-    const found = await attempt(this.#problem, () => ask(at(this.#extension, "newest"), {}));
+    const found = await this.#attempt(() => ask(at({ id }, "newest"), {}));
     if (found?.same) toast(`${title} is the newest there is.`);
-    else if (found) await this.#plan("update", { pin: found.pin });
+    else if (found && this.open === id) await this.#plan(id, "update", { pin: found.pin });
+    else if (found) toast(`There is another version of ${title}.`);
   }
 
-  async #plan(path, order) {
-    const plan = await attempt(this.#problem, () => ask(at(this.#extension, path), order));
-    if (plan) showPlan(plan);
+  /** What would be done is shown to who still looks at it. */
+  async #plan(id, path, order) {
+    const plan = await this.#attempt(() => ask(at({ id }, path), order));
+    if (plan && this.open === id) showPlan(plan);
+    else if (plan) ask("/discard", { plan: plan.plan }).catch(() => {});
   }
 
   /** It asks once more: what it removes is gone. */
-  #remove() {
+  #remove(id) {
     const made = button("Remove", async () => {
       const words = made.querySelector("span");
       if (!made.hasAttribute("data-sure")) {
@@ -170,10 +178,11 @@ export class Details {
         words.textContent = "Remove it from the disk";
         return;
       }
-      const said = await attempt(this.#problem, () => ask(at(this.#extension, "remove"), {}));
+      const { title } = this.#extension;
+      const said = await this.#attempt(() => ask(at({ id }, "remove"), {}));
       if (!said) return;
-      toast(`${this.#extension.title} is removed.`);
-      this.close();
+      toast(`${title} is removed.`);
+      if (this.open === id) this.close();
       extensions.take(said);
     }, { sign: "trash", className: "trash" });
     return made;
@@ -188,9 +197,42 @@ export class Details {
   }
 }
 
+/** A part of the drawer: it is made anew where its name or what it is made `of` is another. */
+function part(name, of, make, renew = () => {}) {
+  return { name, of, make, renew };
+}
+
+function heading(textContent) {
+  return part("heading", textContent, () => element("h3", { textContent }));
+}
+
+/** Keep settings; who asks hears what they are then. */
+async function keep(extension, values) {
+  const card = await ask(at(extension, "settings"), { values });
+  extensions.put(card);
+  return card.settings.values;
+}
+
+/** What the list of what one asks for and needs is made of; how its models are, their rows say themselves. */
+function needs({ id, permissions, dependencies, models }) {
+  return [id, permissions, dependencies, models.map(({ name, source }) => [name, source])];
+}
+
 function byline({ version, bundled, author }) {
   const from = bundled ? "ships with Atelier" : "installed";
   return [version && `Version ${version}`, from, !bundled && author && `by ${author}`].filter(Boolean).join(" · ");
+}
+
+function factsOf({ id, folder, author, homepage, origin }) {
+  const pinned = [origin?.kind === "package" ? "In version" : "Pinned to", origin?.pin];
+  const tagged = ["By its tag", origin?.tag];
+  const all = [["Id", id], ["Folder", folder], ["From", origin?.address], tagged, pinned, ["Before", origin?.before], ["Author", author], ["Homepage", homepage]];
+  return all.filter(([, value]) => value);
+}
+
+function fact([name, value]) {
+  const link = name === "Homepage" ? element("a", { href: value, target: "_blank", rel: "noopener noreferrer", textContent: value }) : value;
+  return [element("dt", { textContent: name }), element("dd", {}, link)];
 }
 
 function failure({ at: seconds, where, sentence }) {

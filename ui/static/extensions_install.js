@@ -15,6 +15,7 @@ const LEAD =
 export class InstallPanel {
   #root;
   #problem = complaint();
+  #form = null; // what is written there stays while something else is looked at
 
   constructor(root) {
     this.#root = root;
@@ -26,12 +27,9 @@ export class InstallPanel {
       this.#root.replaceChildren(section("Install an extension", words));
       return;
     }
-    this.#root.replaceChildren(
-      section("Install an extension", element("p", { className: "lead", textContent: LEAD }), this.#problem),
-      this.#git(),
-      this.#zip(),
-      this.#package(),
-    );
+    const lead = element("p", { className: "lead", textContent: LEAD });
+    this.#form ??= [section("Install an extension", lead, this.#problem), this.#git(), this.#zip(), this.#package()];
+    if (!this.#form[0].isConnected) this.#root.replaceChildren(...this.#form);
   }
 
   #git() {
@@ -100,15 +98,26 @@ export class InstallPanel {
 /** What would be done, to be agreed to. */
 export function showPlan(plan) {
   const problem = complaint();
-  let kept = true; // what is closed without an answer is forgotten
+  // What is closed without an answer is forgotten; what was ordered is gone, unless the order did not arrive.
+  let ordered = false;
+  const forget = () => ask("/discard", { plan: plan.plan }).catch(() => {});
+  const install = async () => {
+    ordered = true;
+    try {
+      return await ask("/install", { plan: plan.plan });
+    } catch (error) {
+      ordered = false;
+      if (!dialog.open) forget();
+      throw error;
+    }
+  };
   const act = async () => {
-    kept = false;
-    const card = await ask("/install", { plan: plan.plan });
+    const card = await install();
     await extensions.load();
     dialog.close();
     toast(plan.replaces ? `${card.title} is ${card.version} now.` : `${card.title} is installed, and off.`);
   };
-  const words = plan.replaces ? "Update it" : plan.origin ? "Install it" : "Install these packages";
+  const words = plan.replaces ? (plan.older ? "Go back to it" : "Update it") : plan.origin ? "Install it" : "Install these packages";
   const go = button(words, () => attempt(problem, act), { primary: true });
   const dialog = sheet(`${plan.title} ${plan.version}`, "extension-sheet", element("span", { className: "space" }), button("Cancel", () => dialog.close()), go);
   const list = (title, rows, className) => notes(title, rows.map((row) => element("li", { textContent: row })), { className });
@@ -126,13 +135,16 @@ export function showPlan(plan) {
   dialog.body.append(...parts.filter(Boolean));
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (kept) ask("/discard", { plan: plan.plan }).catch(() => {});
+    if (!ordered) forget();
   });
   dialog.showModal();
 }
 
-function fromWhere({ origin, replaces, author }) {
+function fromWhere({ origin, before, replaces, author }) {
   const by = author ? `By ${author}. ` : "";
-  const from = origin ? `From ${origin.address}, ${origin.pin}.` : "";
-  return `${by}${from}${replaces ? ` It takes the place of ${replaces}.` : ""}`;
+  const from = origin ? `From ${origin.address}, ${pinOf(origin)}.` : "";
+  const old = [replaces, before?.kind === "git" && pinOf(before)].filter(Boolean).join(", ");
+  return `${by}${from}${replaces ? ` It takes the place of ${old}.` : ""}`;
 }
+
+const pinOf = ({ tag, pin }) => (tag ? `${tag}, which is ${pin}` : pin);

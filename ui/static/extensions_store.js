@@ -22,19 +22,28 @@ class Extensions extends EventTarget {
   loaded = false;
   problem = "";
   safeMode = false;
-  /** {manage, code, why_not}: what may be done from here. */
-  may = { manage: false, code: false, why_not: "" };
+  /** {manage, fetch, code, why_not}: what may be done from here. */
+  may = { manage: false, fetch: false, code: false, why_not: "" };
   /** Whether a window that is opened now would be another one. */
   old = false;
 
-  #revision = -1;
+  #revision = -1; // of the list
+  #failures = -1;
+  #told = false; // whether the channel has said which works there are
   #watched = false;
   #due = 0;
+  #loading = null;
+  #again = false;
+  #outdated = false; // what is being loaded is older than what an order answered meanwhile
 
   constructor() {
     super();
     studio.addEventListener("extensions", ({ detail }) => this.#hear(detail));
     if (studio.extensions) this.#hear(studio.extensions);
+    // Atelier may be another one since, which counts from the beginning.
+    studio.addEventListener("open", () => this.#forget());
+    // Whether the models that some of them need are there may have changed.
+    studio.addEventListener("models", () => this.list.some(({ models }) => models.length) && this.#soon());
   }
 
   /** The tab is open: the list is of interest from now on. */
@@ -52,37 +61,63 @@ class Extensions extends EventTarget {
     return this.works.filter((work) => work.extension === id);
   }
 
-  async load() {
-    try {
-      this.take(await ask(""));
-    } catch (error) {
-      this.problem = error.message;
-      this.#emit("change");
-    }
+  /** One at a time: whoever asks meanwhile waits for the list that is asked for then. */
+  load() {
+    this.#again = this.#loading !== null;
+    this.#loading ??= this.#load();
+    return this.#loading;
   }
 
-  /** The whole list, as an order answered it. */
+  async #load() {
+    do {
+      this.#again = this.#outdated = false;
+      try {
+        const said = await ask("");
+        if (!this.#outdated) this.take(said);
+      } catch (error) {
+        this.problem = error.message;
+        this.#emit("change");
+      }
+    } while (this.#again);
+    this.#loading = null;
+  }
+
+  /** The whole list, as an order answered it; one that is older than what is known is none. */
   take(said) {
-    Object.assign(this, { list: said.extensions, works: said.works, may: said.may, safeMode: said.safe_mode });
-    Object.assign(this, { loaded: true, problem: "" });
-    this.#revision = said.revision;
+    if (said.revision < this.#revision) return;
+    Object.assign(this, { list: said.extensions, may: said.may, safeMode: said.safe_mode, loaded: true, problem: "" });
+    if (!this.#told) this.works = said.works; // else the channel says each change of them, and an answer may be older
+    [this.#revision, this.#failures] = [said.revision, said.failures];
     this.#emit("change");
   }
 
   /** One of them, as an order answered it. */
   put(card) {
+    if (card.revision < this.#revision) return;
+    this.#again = this.#outdated = this.#loading !== null;
     this.list = this.list.map((each) => (each.id === card.id ? card : each));
     this.#emit("change");
   }
 
-  #hear({ stamp, revision, works }) {
-    this.works = works;
+  #hear({ stamp, revision, failures, works }) {
+    [this.works, this.#told] = [works, true];
     this.old = madeOf !== "" && stamp !== madeOf;
     this.#emit("works");
     this.#emit("renewed");
-    if (!this.#watched || revision === this.#revision) return;
-    clearTimeout(this.#due);
-    this.#due = setTimeout(() => this.load(), SETTLE);
+    if (this.#watched && (revision !== this.#revision || failures !== this.#failures)) this.#soon();
+  }
+
+  #forget() {
+    [this.#revision, this.#failures, this.#told] = [-1, -1, false];
+    if (this.#watched) this.#soon();
+  }
+
+  /** What comes often is asked for every so often. */
+  #soon() {
+    this.#due ||= setTimeout(() => {
+      this.#due = 0;
+      this.load();
+    }, SETTLE);
   }
 
   #emit(type) {

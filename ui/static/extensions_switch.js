@@ -1,6 +1,7 @@
 // The switch of an extension, and what is shown before one of others is switched on.
 
 import { element } from "./elements.js";
+import { modelRow } from "./extensions_models.js";
 import { ask, at, extensions } from "./extensions_store.js";
 import { attempt, button, complain, complaint } from "./models_forms.js";
 import { toast } from "./models_toast.js";
@@ -42,6 +43,7 @@ async function turn(extension, on, place) {
     const card = await ask(at(extension, "switch"), { on });
     extensions.put(card);
     if (card.state === "broken" && on) toast(`${card.title} could not be switched on. ${card.problem}`);
+    else if (card.remark) toast(card.remark);
   } catch (error) {
     toast(error.message);
   } finally {
@@ -60,6 +62,7 @@ function confirm(extension) {
     extensions.put(card);
     if (card.state === "broken") complain(problem, card.problem);
     else dialog.close();
+    if (card.remark) toast(card.remark);
   };
   dialog.body.append(element("p", { textContent: TRUST }), ...saidOf(extension), problem);
   dialog.addEventListener("close", () => dialog.remove());
@@ -67,12 +70,13 @@ function confirm(extension) {
 }
 
 /** What an extension says that it does and needs, as lists; nothing is left out where there is nothing. */
-export function saidOf({ permissions, dependencies, models }) {
+export function saidOf(extension) {
+  const { permissions, dependencies, models } = extension;
   const row = (words, more = "") => element("li", {}, element("strong", { textContent: words }), more);
   const lists = [
     notes("Asks for", permissions.map((words) => row(words)), { className: "warning" }),
     notes("Needs packages", dependencies.map((words) => row(words))),
-    notes("Needs models", models.map(({ name, there, source }) => row(name, there ? "It is there." : source || "It is not there yet."))),
+    notes("Needs models", models.map((model) => modelRow(extension, model))),
   ].filter(Boolean);
   if (!permissions.length) lists.unshift(element("p", { className: "hint", textContent: "It asks for nothing beyond Atelier itself." }));
   return lists;

@@ -67,6 +67,7 @@ class Translator:
         places = self._usual(wish, settings)
         places |= self._refiner(wish)
         upscalers = self._app.upscalers.names()
+        self._app.scripts.refuse_gone(wish.script_name or "")
         places |= selected(wish.script_name, wish.script_args, upscalers, self._others(img2img), img2img=img2img)
         places |= self._extras(wish)
         soft = always_on(wish.alwayson_scripts, list(self._of_extensions()), img2img=img2img)
