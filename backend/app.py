@@ -177,7 +177,9 @@ class App:
         self.watchdog = Watchdog(self.extensions, self.queue.give_up)
         self.scripts = Scripts(self.extensions, self.styles)
         self.wildcards = Wildcards(self.extensions)
-        self.retention = Retention(self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs)
+        self.retention = Retention(
+            self.inputs, lambda: self.settings.value.keep_inputs_days, self.queue.inputs, self.pictures
+        )
 
     def start(self) -> None:
         """Begin to work; heavy imports happen on the worker's thread."""

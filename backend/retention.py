@@ -1,11 +1,14 @@
-"""How long pictures that were put in stay: looked after at the start and once a day, on a thread of its own."""
+"""How long pictures that were put in stay, and what is known of those that are gone: looked after at the start and once
+a day, on a thread of its own."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Container
 
+from backend.errors import OutputError
 from backend.inputs import Inputs
+from backend.saved_pictures import SavedPictures
 
 log = logging.getLogger(__name__)
 
@@ -13,13 +16,17 @@ DAY = 24 * 60 * 60.0  # seconds
 
 
 class Retention:
-    """Deletes pictures that were put in when nobody has used them for as long as the settings say."""
+    """Deletes pictures that were put in when nobody has used them for as long as the settings say, and forgets saved
+    ones that somebody has deleted."""
 
-    def __init__(self, inputs: Inputs, days: Callable[[], int], needed: Callable[[], Container[str]]):
+    def __init__(
+        self, inputs: Inputs, days: Callable[[], int], needed: Callable[[], Container[str]], saved: SavedPictures
+    ):
         """`days()` is how long, 0 for ever; `needed()` are the names that are kept all the same."""
         self._inputs = inputs
         self._days = days
         self._needed = needed
+        self._saved = saved
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
 
@@ -44,7 +51,8 @@ class Retention:
             try:
                 if dropped := self.sweep():
                     log.info("deleted %d pictures that were put in and not used for %d days", dropped, self._days())
-            except OSError as error:
-                log.warning("pictures that were put in could not be looked after: %s", error)
+                self._saved.forget_missing()
+            except (OSError, OutputError) as error:
+                log.warning("pictures could not be looked after: %s", error)
             if self._closing.wait(DAY):
                 return

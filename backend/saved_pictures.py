@@ -1,4 +1,4 @@
-"""Whose the saved pictures are: a row for each in SQLite, for as long as the file is there.
+"""Whose the saved pictures are: a row for each in SQLite, for about as long as the file is there.
 
 The queue knows it too, but of the newest jobs only, and not of those that somebody has taken out of the list.
 """
@@ -38,6 +38,7 @@ class SavedPictures:
         self._lock = threading.Lock()
         self._database = open_database(path, SCHEMA)
         self._database.execute("pragma synchronous=normal")  # what a power cut takes back, the list of jobs still has
+        self._database.execute("pragma secure_delete=on")  # words of a deleted picture do not stay in an unused page
         rows = [_row(job, image, job.created) for job in jobs for image in job.images]
         self._write("insert or ignore", reversed(rows))  # of a path the newest counts
 
@@ -57,6 +58,24 @@ class SavedPictures:
                 if Path(path).is_file():
                     yield SavedPicture(path=Path(path), infotext=infotext, owner=owner, saved=at)
             *_, (_, saved, _, number) = rows
+
+    def forget_missing(self) -> int:
+        """Forget pictures that somebody has deleted, with their words; returns how many. Those of a place that is not
+        there at all, as a disk that is not plugged in, stay.
+
+        Raises `OutputError` where that cannot be done.
+        """
+        try:
+            with self._lock:
+                known = [Path(path) for (path,) in self._database.execute("select path from pictures")]
+            # A day's folder may be deleted as a whole; the folder of all days is there wherever pictures are.
+            gone = [path for path in known if not path.is_file() and path.parent.parent.is_dir()]
+            with self._lock, self._database:
+                self._database.execute("begin")
+                self._database.executemany("delete from pictures where path = ?", [(str(path),) for path in gone])
+        except sqlite3.Error as error:
+            raise OutputError(f"Pictures that were deleted cannot be forgotten ({error}).") from error
+        return len(gone)
 
     def close(self) -> None:
         """Close the database; nothing can be asked afterwards."""

@@ -1,5 +1,6 @@
 """Whose the saved pictures are: who is given which, also after a restart, and what a damaged or full disk costs."""
 
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_each_has_their_own_newest_first_while_the_files_are_there(pictures: Sav
     (left,) = pictures.of(ANNA)
     assert (left.path, left.infotext, left.owner) == (tmp_path / "one.png", "about one", ANNA)
     assert abs(left.saved - left.path.stat().st_mtime) < 60
+
+
+def test_what_was_deleted_is_forgotten_and_what_is_out_of_reach_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "pictures.sqlite3"
+    pictures = SavedPictures(path)
+    for name in ("disk/txt2img/monday/1", "disk/txt2img/tuesday/2", "disk/txt2img/tuesday/3", "unplugged/txt2img/x/4"):
+        file = tmp_path / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(pictures, file, ANNA)
+    shutil.rmtree(tmp_path / "disk/txt2img/monday")
+    (tmp_path / "disk/txt2img/tuesday/2.png").unlink()
+    (tmp_path / "unplugged").rename(tmp_path / "away")
+    assert pictures.forget_missing() == 2
+    pictures.close()
+    assert all(f"about {name}".encode() not in path.read_bytes() for name in ("1", "2"))
+    (tmp_path / "away").rename(tmp_path / "unplugged")
+    again = SavedPictures(path)
+    assert names(again, ANNA) == ["4", "3"]
+    again.close()
 
 
 def test_many_come_as_they_are_asked_for(pictures: SavedPictures, tmp_path: Path) -> None:
