@@ -222,6 +222,23 @@ def test_routes_that_cannot_be_put_in_place_are_a_sentence_and_others_answer(app
     assert client.get("/ext/counter/summary").status_code == 404
 
 
+def test_whoever_watches_over_the_process_is_told_of_requests(app: App) -> None:
+    """One that keeps the interpreter's lock can only be ended from outside, and is to be named there."""
+    told: list[tuple[int, str]] = []
+    app.extensions.calls.watch = lambda number, call: told.append((number, call.where if call else ""))
+    added(app, "counter", ROUTES)
+    _, client = served(app)
+    told.clear()
+    assert client.get("/ext/counter/summary").status_code == 200
+    assert client.get("/ext/counter/raises").status_code == 500
+    (one, first), (one_again, nothing), (two, second), (two_again, nothing_again) = told
+    assert (first, second) == ("GET /ext/counter/summary", "GET /ext/counter/raises")
+    assert one == one_again < 0
+    assert two == two_again < 0
+    assert one != two
+    assert nothing == nothing_again == ""
+
+
 def test_who_may_is_said_where_they_are_registered(app: App) -> None:
     added(app, "counter", ROUTES)
     logins = "administrator boss:a,artist maker:b,viewer guest:c"

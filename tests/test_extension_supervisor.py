@@ -32,6 +32,19 @@ def on_request(request):
     if "crash" in request.prompt:
         ctypes.string_at(0)
 """
+HOLDS_IN_A_ROUTE = """
+import ctypes
+
+@hook
+def register(api):
+    routes = APIRouter()
+
+    @routes.get("/hold")
+    def hold():
+        ctypes.PyDLL(None).sleep(1000)
+
+    api.routes(routes)
+"""
 HOLDS_AT_IMPORT = "import ctypes\nctypes.PyDLL(None).sleep(1000)\n"
 
 
@@ -254,6 +267,18 @@ def test_a_job_that_holds_the_interpreter_is_failed_by_name_and_the_queue_goes_o
     assert running.ended(waiting)["state"] == "finished"
     assert "the extension holding held the whole of Atelier up in on_request" in running.errors
     assert "It held the whole of Atelier up in on_request" in (running.data_dir / "extensions.json").read_text()
+
+
+@pytest.mark.slow
+def test_a_route_that_holds_the_interpreter_is_named_and_the_queue_goes_on(studio: Callable[..., Studio]) -> None:
+    running = studio(on={"holding": HOLDS_IN_A_ROUTE})
+    before = running.submit("a red circle")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{running.address}/ext/holding/hold", timeout=60, cookies={OWNER_COOKIE: "a" * 32})
+    running.address = running.next_address()
+    assert "the extension holding held the whole of Atelier up in GET /ext/holding/hold" in running.errors
+    assert running.ended(before)["state"] == "finished"
+    assert running.ended(running.submit("a red circle"))["state"] == "finished"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The one place that calls an extension's code: within a limit, and so that what fails bears its name."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +64,7 @@ class Calls:
     """Every call of an extension's code. Safe to use from any thread; each thread has a clock of its own.
 
     `seconds()` is the limit where none is named, 0 for none. `watch` is told whenever the innermost call of a thread
-    changes, before it is called and after it has returned: (thread, call or None).
+    changes, before it is called and after it has returned: (thread, call or None), and of requests to routes.
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 60.0):
@@ -71,6 +72,7 @@ class Calls:
         self._lock = threading.Lock()
         self._under_way: dict[int, list[Call]] = {}  # of each thread the calls within one another
         self.watch: Callable[[int, Call | None], None] | None = None
+        self._requests = itertools.count(1)
 
     def call(
         self,
@@ -159,6 +161,19 @@ class Calls:
             if isinstance(fault.__cause__, UserError):
                 raise fault.__cause__ from None
             raise
+
+    @contextmanager
+    def request(self, extension: Extension, where: str) -> Iterator[None]:
+        """Around a request to an extension's routes, whose handlers run on threads of its own and have no clock here:
+        whoever watches over the process is told of it, under a number that no thread has."""
+        number = -next(self._requests)
+        if self.watch is not None:
+            self.watch(number, Call(extension, where, 0, number))
+        try:
+            yield
+        finally:
+            if self.watch is not None:
+                self.watch(number, None)
 
     @contextmanager
     def pause(self) -> Iterator[None]:

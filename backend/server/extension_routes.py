@@ -7,6 +7,7 @@ thread, and the next request begins a new one. Nothing of that holds the server'
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,7 +219,9 @@ class Apart:
             return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, here))
 
         async def work() -> None:
-            with asked_as(asker(HTTPConnection(scope))):
+            # A WebSocket is open for hours: what happens meanwhile is seldom its doing.
+            told = self._calls.request(self._extension, _where(scope)) if scope["type"] == "http" else nullcontext()
+            with asked_as(asker(HTTPConnection(scope))), told:
                 await self._inner(
                     scope,
                     lambda: brought_over(receive()),  # pyright: ignore[reportArgumentType]
