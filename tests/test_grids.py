@@ -12,7 +12,7 @@ from PIL import Image
 
 from backend.any_request import read_request
 from backend.app import App, Options
-from backend.errors import InvalidRequest, QueueFull, UserError
+from backend.errors import Abandoned, InvalidRequest, QueueFull, UserError
 from backend.events import ImageReady, Notice
 from backend.grids.found import pictures_of
 from backend.grids.grid import Cell, Grid, Line, Look, Side
@@ -52,7 +52,7 @@ class Painter:
         if what == "fail":
             raise UserError("This one cannot be made.")
         if what == "die":
-            raise SystemExit  # the thread ends where it stands, as with the process
+            raise Abandoned  # the thread ends where it stands, as with the process
         if what == "cancel":
             job.cancel()
         self.made.append(request.seed)
@@ -60,7 +60,7 @@ class Painter:
         picture = Image.new("RGB", size, (request.seed * 10, request.steps, request.seed))
         path = self._saved(picture, request)
         if what == "die saved":
-            raise SystemExit
+            raise Abandoned
         job.emit(
             ImageReady(
                 index=0, seed=request.seed, path=path, width=64, height=64, infotext="", request=request.to_json()
@@ -199,7 +199,6 @@ def test_cells_that_are_alike_are_made_once(studio: Studio) -> None:
     assert colours(job.images[0].path, 3) == [paint(5), paint(6), paint(5)]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("how", ["die", "die saved"])
 def test_what_a_crash_cost_is_made_again_and_nothing_else(studio: Studio, how: str) -> None:
     studio.at[7] = how
@@ -221,7 +220,6 @@ def test_what_a_crash_cost_is_made_again_and_nothing_else(studio: Studio, how: s
     assert [event.message for event in events if isinstance(event, Notice)] == [BEGUN_AGAIN]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_cell_that_ends_the_process_every_time_leaves_an_empty_place(studio: Studio) -> None:
     studio.at[7] = "die"
     app = studio.open()
