@@ -54,6 +54,8 @@ def test_many_changes_make_one_page_when_it_is_asked_for(app: App) -> None:
     build = Builder()
     _, client = opened(app, build)
     assert ids(client) == ["page_1"]
+    assert isinstance(client.app, FastAPI)
+    routes = list(client.app.router.routes)
     write_extension(app.options.data_dir, "bell")
     app.extensions.rescan()
     for on in (True, False, True):
@@ -62,6 +64,7 @@ def test_many_changes_make_one_page_when_it_is_asked_for(app: App) -> None:
     assert ids(client) == ["page_2"]
     assert client.get("/").status_code == 200
     assert build.made == 2
+    assert client.app.router.routes == routes  # those of extensions are put beside them at any moment
 
 
 def test_a_page_that_cannot_be_made_leaves_the_one_before(app: App, caplog: pytest.LogCaptureFixture) -> None:

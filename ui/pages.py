@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from anyio import to_thread
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Receive, Scope, Send
 
@@ -51,36 +52,52 @@ class Renewals:
             act()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A page as Gradio serves it at ``/``, and what renews what is at its own place."""
+
+    mount: Mount
+    acts: tuple[Callable[[], None], ...]
+
+
 class Pages:
-    """All pages that windows may still have open; itself, it serves the newest one, at ``/``."""
+    """All pages that windows may still have open, each at its place; the newest is at ``/`` too.
+
+    It stands twice among the server's routes, and these stay as they are whatever pages come and go: routes of
+    extensions are put beside them at any moment.
+    """
 
     def __init__(self, server: FastAPI, app: App, build: Callable[[Renewals], gr.Blocks], *, subpath: str = ""):
         """Whatever keeps `build` from making the first page is raised."""
-        self._server = server
         self._app = app
         self._build = build
         self._subpath = subpath
         self._lock = threading.Lock()
         self._stale = threading.Event()
         self._renewals = Renewals()
-        self._mount = Mount("/", app=self)
-        self._kept: dict[str, tuple[Mount, list[Callable[[], None]]]] = {}
-        self._newest = self._put(self._server)
+        self._kept: dict[str, _Made] = {}
+        self._newest = self._made(server)
+        # What is at / takes every address, and stands last.
+        server.router.routes.extend((Mount(f"{PLACE}/{{stamp}}", app=self), Mount("/", app=self)))
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """Those of the newest page, for the guard."""
-        return self._newest.routes
+        """Those of a page, for the guard: each has the same."""
+        return self._newest.mount.routes
 
     def outdate(self) -> None:
         """The extensions have changed: the next window gets another page."""
         self._stale.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stamp = scope["path_params"].get("stamp")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in OPENED and self._stale.is_set():
+        if stamp is None and path in OPENED and self._stale.is_set():
             await to_thread.run_sync(self._renew)
-        await self._newest.app(scope, receive, send)
+        page = self._newest if stamp is None else self._kept.get(stamp)
+        if page is None:
+            raise HTTPException(404)
+        await page.mount.app(scope, receive, send)
 
     def _renew(self) -> None:
         """Make the page of what is there now. One that cannot be made leaves the one before in its place."""
@@ -90,40 +107,33 @@ class Pages:
             self._stale.clear()
             before = len(self._renewals.acts)
             try:
-                self._newest = self._put(FastAPI())
+                self._newest = self._made(FastAPI())
             except Exception:
                 del self._renewals.acts[before:]
                 log.exception("the page could not be made anew")
 
-    def _put(self, server: FastAPI) -> Mount:
-        """Make a page and serve it at its place. Of `server` it knows how that begins and ends."""
+    def _made(self, server: FastAPI) -> _Made:
+        """Make a page and keep it. Of `server` it knows how that begins and ends."""
         stamp = stamp_of(self._app.extensions.active())
         before = len(self._renewals.acts)
         page = self._build(self._renewals)
-        made = self._renewals.acts[before:]
-        place = f"{PLACE}/{stamp}"
-        _send_to(page, place)
-        served = self._mounted(server, page, stamp)
-        again = Mount(place, app=served.app)
+        _send_to(page, f"{PLACE}/{stamp}")
+        made = _Made(mount=self._mounted(server, page, stamp), acts=tuple(self._renewals.acts[before:]))
         gone = [self._kept.pop(stamp, None)]
-        self._kept[stamp] = again, made
+        self._kept[stamp] = made
         while len(self._kept) > KEPT:
             gone.append(self._kept.pop(next(iter(self._kept))))
         for each in gone:
-            for act in each[1] if each else ():
+            for act in each.acts if each else ():
                 self._renewals.acts.remove(act)
-        old = {id(mount) for mount in (self._mount, served, *(each[0] for each in gone if each))}
-        others = [route for route in self._server.router.routes if id(route) not in old]
-        # A new list: the old one may be being read. What is at / takes every address, and stands last.
-        self._server.router.routes = [*others, again, self._mount]
-        return served
+        return made
 
     def _mounted(self, server: FastAPI, page: gr.Blocks, stamp: str) -> Mount:
-        """The page as Gradio serves it."""
+        """The page as Gradio serves it, taken out of the server's routes again."""
         gr.mount_gradio_app(
             server, page, path="/", root_path=self._subpath or None, theme=theme(), head=head(stamp), **OPTIONS
         )
-        mount = server.router.routes[-1]
+        mount = server.router.routes.pop()
         assert isinstance(mount, Mount)
         declare_page_routes(mount.routes)
         return mount
