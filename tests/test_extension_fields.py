@@ -18,6 +18,8 @@ from tests.test_extension_api import FRAME
 from tests.test_extension_routes import added, write
 from ui.extension_fields import Part, hints, parts_of, place, rows
 from ui.form import Form
+from ui.operations import shown_operations
+from ui.script_fields import shown_scripts
 
 
 class Wood(Enum):
@@ -143,3 +145,23 @@ def test_a_part_that_cannot_be_shown_says_so_and_others_are_there(field: str, sa
     else:
         assert said in app.extensions.find("odd").problem.casefold()
     assert extension.state == "on"
+
+
+def test_an_operation_and_a_script_that_cannot_be_shown_say_so_too(app: App) -> None:
+    odd = """
+        from backend.extension_api import ExtensionApi, Field, Params, Script, Several, hook
+
+        class Odd(Params):
+            words: str = Field("", json_schema_extra={"lines": "many"})
+
+        @hook
+        def register(api: ExtensionApi) -> None:
+            api.operation("Odd one", lambda picture, params: picture, Odd)
+            api.script(Script(title="Odd script", kind=Odd, plan=lambda request, params, turn: Several()))
+    """
+    added(app, "odd", odd)
+    problems = {each.name: each.problem for each in shown_operations()}
+    problems |= {each.title: each.problem for each in shown_scripts(app.scripts.offered("txt2img"), app.scripts.axes())}
+    assert "many" in problems["Odd one"]
+    assert "many" in problems["Odd script"]
+    assert problems["X/Y/Z plot"] == ""

@@ -1,6 +1,7 @@
 """Fields made from a pydantic model: the parameters of extensions as rows of a form's table, and where they stand."""
 
 import html
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from ui.pieces import hint
 
 if TYPE_CHECKING:
     from backend.extensions.extension import Extension
+
+log = logging.getLogger(__name__)
 
 PLACE = "extras"  # the part of a request in which extensions have theirs
 SWITCH = "enabled"
@@ -57,10 +60,6 @@ def _parts(extensions: "Sequence[Extension]", tab: Tab) -> Iterator[Part]:
         except UserError as error:
             yield Part(id=extension.id, title=title, problem=str(error))
             continue
-        except Exception as error:
-            extension.log.error("its parameters cannot be shown", exc_info=error)
-            yield Part(id=extension.id, title=title, problem=f"its parameters cannot be shown ({error}).")
-            continue
         yield Part(id=extension.id, title=title, rows=found, hints=hints(brought.kind, f"{PLACE}.{extension.id}"))
 
 
@@ -95,10 +94,19 @@ def rows(kind: type[BaseModel], where: str, suffix: str, *, title: str = "") -> 
     """A row for each field of a model: ``where.name`` in the values, ``suffix_name`` behind the tab's name in ids, or
     what the field's ``json_schema_extra`` says as ``suffix``. A switch is called `title`.
 
-    Raises `UserError` for a field of which there is no form.
+    Raises `UserError` for a field of which there is no form, and whatever else an author writes into a schema.
     """
+    try:
+        return tuple(_rows(kind, where, suffix, title))
+    except UserError:
+        raise
+    except Exception as error:
+        log.exception("the fields of %s cannot be shown", kind.__name__)
+        raise UserError(f"Its fields cannot be shown: {error}.") from error
+
+
+def _rows(kind: type[BaseModel], where: str, suffix: str, title: str) -> Iterator[Field]:
     schema = kind.model_json_schema()
-    made = []
     for name, given in schema.get("properties", {}).items():
         row = _resolved(given, schema.get("$defs", {}))
         if row.get("page") is False:  # a program's alone
@@ -106,17 +114,14 @@ def rows(kind: type[BaseModel], where: str, suffix: str, *, title: str = "") -> 
         said = title if name == SWITCH and title else str(row.get("title") or name.replace("_", " ").capitalize())
         make, options = _component(row, said)
         first = row.get("default")
-        made.append(
-            Field(
-                name=f"{where}.{name}",
-                suffix=str(row.get("suffix", f"{suffix}_{name}")),
-                make=make,
-                default=lambda _, first=first: first,
-                options=options,
-                said=said,
-            )
+        yield Field(
+            name=f"{where}.{name}",
+            suffix=str(row.get("suffix", f"{suffix}_{name}")),
+            make=make,
+            default=lambda _, first=first: first,
+            options=options,
+            said=said,
         )
-    return tuple(made)
 
 
 def hints(kind: type[BaseModel], where: str) -> dict[str, str]:
