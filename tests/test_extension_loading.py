@@ -67,6 +67,13 @@ def problem_of(there: Extensions, id: str) -> str:
     return extension.problem
 
 
+def refused(there: Extensions, folder: Path, code: str) -> str:
+    """What is said of an extension with this code."""
+    write_extension(folder, "frame", code)
+    there.rescan()
+    return problem_of(there, "frame")
+
+
 def test_hook_register(there: Extensions, tmp_path: Path) -> None:
     """One that is switched on brings what it registers; switched off, it takes all of it away."""
     write_extension(tmp_path, "frame", FRAME)
@@ -344,9 +351,7 @@ def test_settings_that_no_file_gives_back_are_refused(field: str, said: str, the
     def register(api):
         api.settings(Own)
     """
-    write_extension(tmp_path, "frame", code)
-    there.rescan()
-    assert said in problem_of(there, "frame")
+    assert said in refused(there, tmp_path, code)
 
 
 @pytest.mark.parametrize(
@@ -370,9 +375,7 @@ def test_parameters_whose_defaults_cannot_be_are_refused(
     def register(api):
         api.params(Frame)
     """
-    write_extension(tmp_path, "frame", code)
-    there.rescan()
-    assert said in problem_of(there, "frame")
+    assert said in refused(there, tmp_path, code)
 
 
 def test_a_schedule_is_asked_again_when_a_setting_changed(there: Extensions, tmp_path: Path) -> None:

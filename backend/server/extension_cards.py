@@ -90,8 +90,7 @@ def _origin(app: App, extension: Extension) -> dict[str, str] | None:
 
 def _failures(extension: Extension) -> list[dict[str, Any]]:
     """What went wrong in it, the newest first."""
-    rows = reversed(tuple(extension.failures))
-    return [{"at": each.at, "where": each.where, "sentence": each.sentence} for each in rows]
+    return [asdict(each) for each in reversed(tuple(extension.failures))]
 
 
 def _settings(extension: Extension) -> dict[str, Any] | None:

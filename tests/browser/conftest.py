@@ -138,6 +138,11 @@ class Studio:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}/"
 
+    def switch_on(self, *extensions: str) -> None:
+        """Those that were found when it was opened, by their ids."""
+        for id in extensions:
+            self.app.extensions.switch(id, True)
+
     def steps(self, count: int) -> None:
         for _ in range(count):
             self.gate.release()

@@ -32,8 +32,7 @@ def studio(options: Options) -> Iterator[Studio]:
     for id in ("alder", "birch"):
         write_extension(options.data_dir, id, CODE)
     studio = Studio(options)
-    for id in ("alder", "birch"):
-        studio.app.extensions.switch(id, True)
+    studio.switch_on("alder", "birch")
     yield studio
     studio.close()
 

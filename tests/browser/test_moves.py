@@ -22,8 +22,7 @@ def studio(options: Options) -> Iterator[Studio]:
         shutil.copytree(MOVES / id, options.data_dir / "extensions" / id)
     studio = Studio(options)
     studio.steps(10_000)
-    for id in ("tags", "browser"):
-        studio.app.extensions.switch(id, True)
+    studio.switch_on("tags", "browser")
     yield studio
     studio.close()
 

@@ -3,9 +3,9 @@
 import { Channel } from "./channel.js";
 
 /**
- * Emits "open" when Atelier is heard, or heard again, "change" whenever anything is different, "problem" (detail: a sentence), "submitted" when a job appears that was
- * not there before, "ended" (detail: the job) when one ends, and passes on "models", "works" and "extensions" (detail: the
- * message).
+ * Emits "open" when Atelier is heard, or heard again, "change" whenever anything is different, "problem" (detail: a
+ * sentence), "submitted" when a job appears that was not there before, "ended" (detail: the job) when one ends, and passes
+ * on "models", "works" and "extensions" (detail: the message).
  */
 class Studio extends EventTarget {
   /** All jobs, oldest first: ended, running, queued. */
